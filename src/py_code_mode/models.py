@@ -1,0 +1,145 @@
+"""Frozen data that crosses the layers: limits, results and the records that listings return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NewType
+
+SessionId = NewType("SessionId", str)
+
+#: What a run's value, an argument and an artifact's JSON data are made of (bytes in the library).
+Value = Any  # recursive JSON-like type; mypy's recursive aliases make every use site noisy
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one session, and one host, may use. Sizes in bytes or MiB, times in seconds, as named."""
+
+    execution_timeout_s: float = 60.0
+    max_execution_timeout_s: float = 360.0
+    interrupt_grace_s: float = 2.0
+    memory_mb: int = 512
+    disk_mb: int = 256
+    max_file_mb: int = 128
+    max_open_files: int = 256
+    max_threads: int = 64
+    max_output_bytes: int = MIB
+    max_code_bytes: int = MIB
+    max_artifact_bytes: int = 48 * MIB
+    max_pending_calls: int = 64
+    max_queue: int = 16
+    max_sessions: int = 200
+    pool_size: int = 2
+    session_idle_timeout_s: float = 3600.0
+    idle_cpu_s: float = 2.0
+
+
+class Record(Mapping[str, Any]):
+    """A read-only record: ``x.name`` and ``x["name"]`` are the same; ``dict(x)`` is its JSON object."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._names():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def _names(self) -> tuple[str, ...]:
+        # A search score belongs to search results alone.
+        return tuple(
+            f.name
+            for f in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
+            if not (f.name == "score" and getattr(self, "score") is None)  # noqa: B009
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SkillRecord(Record):
+    """What a listing says of a skill. ``created_at`` is ISO 8601 in UTC; ``version`` starts at 1."""
+
+    name: str
+    description: str
+    parameters: list[dict[str, Any]]
+    version: int
+    author: str
+    origin: str
+    created_at: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SkillDetail(SkillRecord):
+    """A skill with its Python source."""
+
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArtifactRecord(Record):
+    """What is known of an artifact without reading it; ``size`` in bytes of the stored body."""
+
+    name: str
+    description: str
+    media_type: str
+    size: int
+    metadata: dict[str, Any]
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToolRecord(Record):
+    """What a listing says of a tool; ``callables`` are the names below it (recipes, operations)."""
+
+    name: str
+    description: str
+    tags: list[str]
+    callables: list[str]
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A value richer than JSON as the guest encoded it: opaque bytes with a media type."""
+
+    media_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What is true of a session's variables after a run (see ``docs/reference/results.md``)."""
+
+    generation: int
+    lost: bool = False
+    durable: bool = False
+    not_restored: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The answer to a run. ``error`` is the traceback as the model should see it, or None."""
+
+    value: Value
+    stdout: str
+    stderr: str
+    error: str | None
+    error_type: str | None
+    execution_time_ms: float
+    session_id: str
+    state: SessionState
+    displays: list[dict[str, str | bytes]] = field(default_factory=list)
+    truncated: list[str] = field(default_factory=list)
+
+    @property
+    def is_ok(self) -> bool:
+        """True where the code ran to its end without an exception."""
+        return self.error is None

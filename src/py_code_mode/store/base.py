@@ -1,0 +1,158 @@
+"""The store protocol: where tools, skills, artifacts and package specs live.
+
+A storage has four collections with awaitable ``add``, ``get``, ``list`` and ``remove``. They hold
+data and know nothing of who asks: permissions, parsing and type rules are the services' business.
+Every back end passes ``tests/contract/test_stores.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+#: How many versions of a skill are kept.
+KEPT_VERSIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSkill:
+    """One version of a skill as stored. ``created_at`` is ISO 8601 in UTC (of this version)."""
+
+    name: str
+    source: str
+    description: str
+    version: int
+    author: str
+    origin: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """An artifact's record; ``size`` in bytes, ``created_at`` ISO 8601 in UTC (of this body)."""
+
+    name: str
+    media_type: str
+    size: int
+    description: str
+    created_at: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class ToolStore(Protocol):
+    """Tool definitions: YAML text by tool name. Parsing is not the store's business."""
+
+    async def add(self, name: str, text: str) -> None:
+        """Save or replace the definition ``name``."""
+
+    async def get(self, name: str) -> str:
+        """Return the text of ``name``. Raises ToolNotFoundError."""
+
+    async def list(self) -> dict[str, str]:
+        """Return every definition, ordered by name."""
+
+    async def remove(self, name: str) -> None:
+        """Remove ``name``. Raises ToolNotFoundError."""
+
+    async def revision(self) -> str:
+        """Return a token that differs whenever the collection has changed; cheap to ask."""
+
+
+class SkillStore(Protocol):
+    """Skills by name, with their last KEPT_VERSIONS versions."""
+
+    async def add(
+        self,
+        name: str,
+        source: str,
+        *,
+        description: str = "",
+        author: str = "",
+        origin: str = "bootstrap",
+        overwrite: bool = False,
+        replaceable: frozenset[str] | None = None,
+    ) -> StoredSkill:
+        """Save a new skill or, with ``overwrite``, a new version; returns what was stored.
+
+        Of many concurrent creators of one name exactly one wins. ``replaceable`` are the origins
+        of a current version that may be overwritten (None: any), checked in the same atomic step.
+        Raises SkillExistsError, SkillProtectedError.
+        """
+
+    async def get(self, name: str, version: int | None = None) -> StoredSkill:
+        """Return the current (or the given) version. Raises SkillNotFoundError."""
+
+    async def list(self) -> list[StoredSkill]:
+        """Return the current version of every skill, ordered by name."""
+
+    async def remove(self, name: str, *, removable: frozenset[str] | None = None) -> None:
+        """Remove ``name`` and its versions. Raises SkillNotFoundError, SkillProtectedError."""
+
+    async def revision(self) -> str:
+        """Return a token that differs whenever the collection has changed; cheap to ask."""
+
+
+class ArtifactStore(Protocol):
+    """Bodies with a record, by name; names may have ``/`` folders."""
+
+    async def add(
+        self,
+        name: str,
+        body: bytes,
+        *,
+        media_type: str = "application/octet-stream",
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> StoredArtifact:
+        """Save or replace ``name`` so that a reader sees the old or the new whole value.
+
+        Raises InvalidArtifactNameError, also where ``a`` exists and ``a/b`` is saved or the
+        reverse; StorageFullError.
+        """
+
+    async def get(self, name: str) -> StoredArtifact:
+        """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
+
+    async def read(self, name: str) -> tuple[StoredArtifact, bytes]:
+        """Return record and body, which belong together. Raises as ``get``."""
+
+    async def list(self) -> list[StoredArtifact]:
+        """Return every record, ordered by name."""
+
+    async def remove(self, name: str) -> None:
+        """Remove ``name``. Raises as ``get``."""
+
+
+class DepStore(Protocol):
+    """Package specs as a set of strings. Validation is the service's business."""
+
+    async def add(self, *specs: str) -> None:
+        """Add specs; adding one that is there changes nothing."""
+
+    async def list(self) -> list[str]:
+        """Return the specs, sorted."""
+
+    async def remove(self, *specs: str) -> None:
+        """Remove exactly these strings; absent ones change nothing."""
+
+
+class Store(Protocol):
+    """A place where everything of one trust domain lives."""
+
+    @property
+    def tools(self) -> ToolStore: ...
+    @property
+    def skills(self) -> SkillStore: ...
+    @property
+    def artifacts(self) -> ArtifactStore: ...
+    @property
+    def deps(self) -> DepStore: ...
+
+    def describe(self) -> str:
+        """Return where it lives, for logs and ``info``; never with a secret."""
+
+    async def check(self) -> None:
+        """Raise StorageUnavailableError, saying why, unless the store answers."""
+
+    async def aclose(self) -> None:
+        """Release connections; the storage can be used again afterwards."""
