@@ -1,5 +1,18 @@
 """A place for LLM agents to write Python: persistent, sandboxed sessions."""
 
 from py_code_mode._version import __version__
+from py_code_mode.models import Event, Limits, RunResult, SessionState
+from py_code_mode.sessions.session import Session
+from py_code_mode.store.file import FileStorage
+from py_code_mode.store.memory import MemoryStorage
 
-__all__ = ["__version__"]
+__all__ = [
+    "Event",
+    "FileStorage",
+    "Limits",
+    "MemoryStorage",
+    "RunResult",
+    "Session",
+    "SessionState",
+    "__version__",
+]

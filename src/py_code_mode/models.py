@@ -143,3 +143,14 @@ class RunResult:
     def is_ok(self) -> bool:
         """True where the code ran to its end without an exception."""
         return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run: ``stdout``, ``stderr``, ``display``, ``tool_call``, ``result``.
+
+    ``data`` is ``{"text": …}``, ``{"bundle": …}``, ``{"name", "status", "ms"}`` or the RunResult.
+    """
+
+    kind: str
+    data: Any

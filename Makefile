@@ -1,0 +1,66 @@
+# Every task of the project; `make` alone lists them. Variables: PYTHON (the interpreter to build
+# with), VENV (where to build), ARGS (passed on to pytest, the demo or the benchmarks).
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PYTHON_FITS = $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: demo test check fix docs bench constraints help
+
+demo: $(VENV)/.ready-data ## Run the guided tour; needs no model and no account
+	@$(BIN)/py-code-mode demo $(ARGS)
+
+test: $(VENV)/.ready-dev ## Run all tests; those that need root skip elsewhere
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.ready-dev ## Lint, formatting, types and the import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fix: $(VENV)/.ready-dev ## Repair what the linter and the formatter can repair
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+docs: $(VENV)/.ready-dev ## Execute the examples of README.md and docs/
+	@$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
+
+bench: $(VENV)/.ready-bench ## Run the benchmarks and compare with other ways to run code
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+constraints: ## Renew constraints.txt; needs Python 3.11, the oldest we support
+	$(if $(filter 3.11,$(PYTHON_VERSION)),,$(error what the oldest Python resolves fits the newer ones too: make constraints PYTHON=python3.11))
+	@rm -rf build/pins
+	@$(PYTHON) -m venv build/pins
+	@build/pins/bin/python -m pip install --quiet '.[dev,bench,data]'
+	@{ grep '^#' constraints.txt; build/pins/bin/python -m pip freeze --exclude py-code-mode; } > build/constraints.txt
+	@mv build/constraints.txt constraints.txt
+	@rm -rf build/pins
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+$(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/.ready
+	@echo "Installing py-code-mode[$*] into $(VENV)"
+	@$(INSTALL) -c constraints.txt -e '.[$*]'
+	@touch $@
+
+# Debian keeps ensurepip in python3-venv; without it, the system's pip fills the environment.
+$(VENV)/.ready:
+	$(if $(PYTHON_FITS),,$(error py-code-mode needs Python 3.11 or newer; "$(PYTHON)" is $(or $(PYTHON_VERSION),not to be found). Name another: make PYTHON=python3.12))
+	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		echo "Using the environment in $(VENV)"; \
+	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		echo "Creating $(VENV)" && $(PYTHON) -m venv $(VENV); \
+	else \
+		echo "Creating $(VENV) with the system's pip" && $(PYTHON) -m venv --without-pip $(VENV) && \
+		$(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet pip; \
+	fi
+	@touch $@

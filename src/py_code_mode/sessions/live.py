@@ -1,0 +1,168 @@
+"""One session: its worker, its queue, and the truth about its variables."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from py_code_mode.errors import SessionBusyError, SessionClosedError
+from py_code_mode.models import Event, Limits, RunResult, SessionId, SessionState
+from py_code_mode.workers.pool import Pool
+from py_code_mode.workers.process import Authority, Worker
+from py_code_mode.workers.turn import Outcome
+
+log = logging.getLogger(__name__)
+
+
+class LiveSession:
+    """Runs one thing at a time on a worker that is its own, and says when variables were lost."""
+
+    def __init__(
+        self, session_id: SessionId, *, pool: Pool, authority: Authority, limits: Limits
+    ) -> None:
+        self.id = session_id
+        self.last_used = time.monotonic()
+        self._pool = pool
+        self._authority = authority
+        self._limits = limits
+        self._worker: Worker | None = None
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._generation = 0
+        self._lost = False
+        self._closed = False
+
+    @property
+    def occupied(self) -> bool:
+        """True while a worker is held."""
+        return self._worker is not None and self._worker.alive
+
+    @property
+    def busy(self) -> bool:
+        """True while something runs or waits to run."""
+        return self._turn.locked() or self._waiting > 0
+
+    async def run(
+        self,
+        code: str,
+        *,
+        timeout_s: float,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> RunResult:
+        """Run code after whatever was asked before it.
+
+        Raises SessionBusyError, SessionClosedError, WorkerStartError.
+        """
+        async with self._in_turn():
+            worker = await self._own_worker()
+            lost, self._lost = self._lost, False
+            name = f"<run {self._generation + 1}>"
+            outcome = await worker.run(code, name=name, timeout_s=timeout_s, on_event=on_event)
+            self._generation += 1
+            if outcome.crash is not None:
+                lost = True
+                self._let_go(outcome.crash.cause)
+            return self._result(outcome, timeout_s, lost=lost)
+
+    async def interrupt(self) -> bool:
+        """Stop the run under way, variables kept where Python can stop; False when idle."""
+        return self._worker is not None and self._worker.interrupt()
+
+    async def reset(self) -> None:
+        """Forget variables and folder; a run under way is ended first."""
+        if self._worker is not None:
+            self._let_go("closed")
+        async with self._in_turn():
+            self._let_go("closed")
+            self._generation = 0
+            self._lost = False
+
+    def vacate(self) -> None:
+        """Give the worker up; the next run is told that the variables are lost."""
+        if self._worker is not None:
+            self._lost = self._lost or self._generation > 0
+            self._let_go("closed")
+
+    def close(self) -> None:
+        """End the session for good; whoever waits for it gets SessionClosedError."""
+        self._closed = True
+        self._let_go("closed")
+
+    def _let_go(self, cause: str) -> None:
+        if self._worker is not None:
+            self._pool.discard(self._worker, cause)
+            self._worker = None
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        if self._waiting >= self._limits.max_queue:
+            raise SessionBusyError(
+                f"session {self.id} already has {self._waiting} runs waiting; try again when one"
+                " has ended, or use another session"
+            )
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            if self._closed:
+                raise SessionClosedError(f"session {self.id} was closed")
+            yield
+        finally:
+            self.last_used = time.monotonic()
+            self._turn.release()
+
+    async def _own_worker(self) -> Worker:
+        if self._worker is not None and not self._worker.alive:
+            crash = await self._worker.died()
+            log.warning("session %s lost its variables between runs: %s", self.id, crash.message)
+            self.vacate()
+        if self._worker is None:
+            worker = await self._pool.checkout()
+            worker.bind(self._authority)
+            self._worker = worker
+        return self._worker
+
+    def _result(self, outcome: Outcome, timeout_s: float, *, lost: bool) -> RunResult:
+        error, error_type = _verdict(outcome, timeout_s)
+        return RunResult(
+            value=outcome.value,
+            stdout=outcome.stdout,
+            stderr=outcome.stderr,
+            error=error,
+            error_type=error_type,
+            execution_time_ms=round(outcome.elapsed_s * 1000, 3),
+            session_id=self.id,
+            state=SessionState(generation=self._generation, lost=lost),
+            displays=outcome.displays,
+            truncated=outcome.truncated,
+        )
+
+
+def _verdict(outcome: Outcome, timeout_s: float) -> tuple[str | None, str | None]:
+    """Return error text and type as the model should see them."""
+    crash = outcome.crash
+    if crash is not None and crash.timed_out:
+        text = (
+            f"ExecutionTimeoutError: the code ran longer than {timeout_s:g} s and could not be"
+            " interrupted. Its process was killed; variables, imports and files of this session"
+            " are lost, skills and artifacts are kept."
+        )
+        return text, "ExecutionTimeoutError"
+    if crash is not None:
+        text = (
+            f"WorkerCrashed: {crash.message} Variables, imports and files of this session are lost,"
+            " skills and artifacts are kept."
+        )
+        return text, "WorkerCrashed"
+    if outcome.error is not None and outcome.timed_out:
+        text = (
+            f"{outcome.error}\nExecutionTimeoutError: the code ran longer than {timeout_s:g} s and"
+            " was interrupted; variables are kept."
+        )
+        return text, "ExecutionTimeoutError"
+    return outcome.error, outcome.error_type

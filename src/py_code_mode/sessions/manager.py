@@ -1,0 +1,194 @@
+"""The session manager: which sessions there are, and which of them hold a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from py_code_mode.errors import (
+    CapacityError,
+    CodeTooLargeError,
+    InvalidArgumentError,
+    InvalidSessionIdError,
+    SessionClosedError,
+    SessionUnknownError,
+    TimeoutTooLargeError,
+)
+from py_code_mode.models import Event, Limits, RunResult, SessionId
+from py_code_mode.sessions.live import LiveSession
+from py_code_mode.workers.pool import Pool
+from py_code_mode.workers.process import Authority
+from py_code_mode.workers.watch import Watch
+
+log = logging.getLogger(__name__)
+
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_EXPIRY_PERIOD_S: Final = 5.0
+#: A session that was used this recently is never evicted to make room.
+_EVICTABLE_AFTER_S: Final = 60.0
+#: How long an expired session is remembered, so that its next run is told of the loss.
+_REMEMBERED_S: Final = 24 * 3600.0
+
+
+class SessionManager:
+    """Owns every session of a process. Use it with ``async with``; the pool is its own too."""
+
+    def __init__(self, *, pool: Pool, authority: Authority, limits: Limits) -> None:
+        self.pool = pool
+        self.limits = limits
+        self._authority = authority
+        self._sessions: dict[SessionId, LiveSession] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._open = False
+
+    async def __aenter__(self) -> SessionManager:
+        await self.pool.__aenter__()
+        watch = Watch(self.pool, self.limits)
+        self._tasks = [asyncio.create_task(work()) for work in (watch.run, self._expire)]
+        self._open = True
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._open = False
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pool.aclose()
+
+    async def run(
+        self,
+        session_id: SessionId | None,
+        code: str,
+        *,
+        timeout_s: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> RunResult:
+        """Run code in a session, which is made where there is none of this id.
+
+        Raises:
+            InvalidArgumentError, CodeTooLargeError, TimeoutTooLargeError: before anything runs.
+            CapacityError, SessionBusyError: when there is no room now.
+        """
+        self._check_code(code)
+        timeout_s = self._check_timeout(timeout_s)
+        session = self._get_or_create(session_id)
+        try:
+            return await session.run(code, timeout_s=timeout_s, on_event=on_event)
+        finally:
+            self.pool.refill()
+
+    def knows(self, session_id: SessionId) -> bool:
+        """True where a session of this id has run something."""
+        return session_id in self._sessions
+
+    async def interrupt(self, session_id: SessionId) -> bool:
+        """Stop the session's run; False when idle. Raises SessionUnknownError."""
+        return await self._get(session_id).interrupt()
+
+    async def reset(self, session_id: SessionId) -> None:
+        """Clear the session's variables and folder. Raises SessionUnknownError."""
+        await self._get(session_id).reset()
+
+    def end(self, session_id: SessionId) -> None:
+        """End the session. Raises SessionUnknownError."""
+        self._get(session_id).close()
+        del self._sessions[session_id]
+
+    def _get(self, session_id: SessionId) -> LiveSession:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise SessionUnknownError(f"there is no session {session_id!r}")
+        return session
+
+    def _get_or_create(self, session_id: SessionId | None) -> LiveSession:
+        if not self._open:
+            raise SessionClosedError("the sessions are closed; open them with `async with`")
+        session_id = session_id or new_session_id()
+        session = self._sessions.get(session_id)
+        if session is None or not session.occupied:
+            self._make_room()
+        if session is None:
+            session = LiveSession(
+                session_id, pool=self.pool, authority=self._authority, limits=self.limits
+            )
+            self._sessions[session_id] = session
+        return session
+
+    def _make_room(self) -> None:
+        """Evict the session that was idle longest where all places are taken."""
+        holders = [s for s in self._sessions.values() if s.occupied or s.busy]
+        if len(holders) < self.limits.max_sessions:
+            return
+        horizon = time.monotonic() - _EVICTABLE_AFTER_S
+        idle = [s for s in holders if not s.busy and s.last_used < horizon]
+        if not idle:
+            raise CapacityError(
+                f"all {self.limits.max_sessions} sessions are in use; try again in a minute, or"
+                " end one",
+                retry_after_s=_EVICTABLE_AFTER_S,
+            )
+        victim = min(idle, key=lambda session: session.last_used)
+        log.warning("session %s was evicted to make room", victim.id)
+        victim.vacate()
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRY_PERIOD_S)
+            now = time.monotonic()
+            for session in list(self._sessions.values()):
+                idle_s = now - session.last_used
+                if session.busy or idle_s < self.limits.session_idle_timeout_s:
+                    continue
+                session.vacate()
+                if idle_s > self.limits.session_idle_timeout_s + _REMEMBERED_S:
+                    del self._sessions[session.id]
+
+    def _check_code(self, code: str) -> None:
+        if not isinstance(code, str):
+            raise InvalidArgumentError(f"code must be text, not {type(code).__name__}")
+        try:
+            size = len(code.encode())
+        except UnicodeEncodeError:
+            raise InvalidArgumentError("code has a lone surrogate, which is no text") from None
+        if size > self.limits.max_code_bytes:
+            raise CodeTooLargeError(
+                f"the code has {size:,} bytes and {self.limits.max_code_bytes:,} are allowed;"
+                " save data as an artifact and load it instead"
+            )
+
+    def _check_timeout(self, timeout_s: float | None) -> float:
+        if timeout_s is None:
+            return self.limits.execution_timeout_s
+        if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
+            raise InvalidArgumentError(f"timeout must be a number of seconds, not {timeout_s!r}")
+        if not math.isfinite(timeout_s) or timeout_s <= 0:
+            raise InvalidArgumentError(f"timeout must be over 0 s, not {timeout_s!r}")
+        if timeout_s > self.limits.max_execution_timeout_s:
+            raise TimeoutTooLargeError(
+                f"a timeout of {timeout_s:g} s is over the limit of"
+                f" {self.limits.max_execution_timeout_s:g} s"
+            )
+        return float(timeout_s)
+
+
+def new_session_id() -> SessionId:
+    """Return an id that cannot be guessed; it is a capability."""
+    return SessionId(secrets.token_urlsafe(24))
+
+
+def check_session_id(text: str) -> SessionId:
+    """Return ``text`` as a session id. Raises InvalidSessionIdError."""
+    if not isinstance(text, str) or not _ID.fullmatch(text):
+        raise InvalidSessionIdError(
+            "a session id has 1-128 characters of A-Z, a-z, 0-9, dot, underscore and hyphen"
+        )
+    return SessionId(text)

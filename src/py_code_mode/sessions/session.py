@@ -1,0 +1,252 @@
+"""``Session``: one local session, for programs that use the library."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+from py_code_mode._version import __version__
+from py_code_mode.errors import ConfigurationError, NotAvailableError, SessionClosedError
+from py_code_mode.models import (
+    ArtifactRecord,
+    Event,
+    Limits,
+    RunResult,
+    SkillDetail,
+    SkillRecord,
+)
+from py_code_mode.services.registry import build_services
+from py_code_mode.sessions.manager import SessionManager, check_session_id, new_session_id
+from py_code_mode.store.base import Store
+from py_code_mode.store.file import FileStorage
+from py_code_mode.workers.pool import Pool
+from py_code_mode.workers.zygote import ZygoteConfig
+
+log = logging.getLogger(__name__)
+
+Sandbox = Literal["auto", "off"]
+
+#: Modules of the standard library that most agent code uses, loaded once in the zygote.
+PRELOAD: Final = (
+    "argparse", "asyncio", "base64", "collections", "csv", "dataclasses", "datetime", "decimal",
+    "functools", "hashlib", "inspect", "itertools", "json", "logging", "math", "pathlib", "random",
+    "re", "statistics", "string", "tempfile", "textwrap", "threading", "typing", "urllib.parse",
+    "uuid",
+)  # fmt: skip
+
+
+class Session:
+    """A persistent, sandboxed Python session on this machine.
+
+    Use it with ``async with``. Variables persist from run to run; skills and artifacts live in
+    ``storage`` and outlive the session. Reads nothing from the environment.
+
+    Example:
+        >>> async with Session.from_base("./.code-mode") as session:
+        ...     result = await session.run("1 + 1")
+        >>> result.value
+        2
+    """
+
+    def __init__(
+        self,
+        storage: Store,
+        *,
+        session_id: str | None = None,
+        sync_deps_on_start: bool = False,
+        allow_runtime_deps: bool = True,
+        limits: Limits | None = None,
+        sandbox: Sandbox = "auto",
+        preload: tuple[str, ...] = (),
+    ) -> None:
+        """Prepare a session; nothing is started before ``async with``.
+
+        ``preload`` names modules to load once before workers are forked (numpy, pandas …).
+
+        Raises:
+            ConfigurationError, InvalidSessionIdError: for arguments that cannot work.
+        """
+        if sandbox not in ("auto", "off"):
+            raise ConfigurationError(f'sandbox is "auto" or "off", not {sandbox!r}')
+        if sync_deps_on_start:
+            raise NotAvailableError("sync_deps_on_start is not available in this version")
+        self.storage = storage
+        self.session_id = check_session_id(session_id) if session_id else new_session_id()
+        self._allow_runtime_deps = allow_runtime_deps
+        self._limits = replace(limits or Limits(), pool_size=0)
+        self._sandbox = sandbox
+        self._preload = (*PRELOAD, *preload)
+        self._doors = build_services(storage, origin="api", limits=self._limits)
+        self._manager: SessionManager | None = None
+
+    @classmethod
+    def from_base(cls, base_path: str | os.PathLike[str], **options: Any) -> Session:
+        """Return a session on the files of a folder: ``skills/``, ``artifacts/`` and so on."""
+        return cls(FileStorage(base_path=base_path), **options)
+
+    async def __aenter__(self) -> Session:
+        if self._manager is not None:
+            raise SessionClosedError("this session is already open")
+        await self.storage.check()
+        manager = SessionManager(
+            pool=Pool(
+                ZygoteConfig(
+                    root=os.path.join(tempfile.gettempdir(), "py-code-mode"),
+                    limits=self._limits,
+                    preload=self._preload,
+                    enforce=self._sandbox == "auto",
+                )
+            ),
+            authority=build_services(self.storage, origin="agent", limits=self._limits),
+            limits=self._limits,
+        )
+        self._manager = await manager.__aenter__()
+        if self._sandbox == "off":
+            log.warning("sandbox is off: agent code runs with all rights of this process")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        manager, self._manager = self._manager, None
+        if manager is not None:
+            await manager.__aexit__(*exc)
+        await self.storage.aclose()
+
+    def __repr__(self) -> str:
+        state = "open" if self._manager is not None else "closed"
+        off = ", sandbox off" if self._sandbox == "off" else ""
+        return f"<Session {self.session_id} on {self.storage.describe()}, {state}{off}>"
+
+    async def run(self, code: str, timeout: float | None = None) -> RunResult:
+        """Run Python and return what it came to; ``timeout`` in seconds.
+
+        User code that fails, hangs or kills its process is a result, not an exception.
+
+        Raises:
+            InvalidArgumentError, CodeTooLargeError, TimeoutTooLargeError: before anything runs.
+            SessionBusyError: when too many runs wait.
+            SessionClosedError: outside of ``async with``.
+        """
+        return await self._opened().run(self.session_id, code, timeout_s=timeout)
+
+    async def stream(self, code: str, timeout: float | None = None) -> AsyncIterator[Event]:
+        """Run Python and yield its events as they happen; the last one is ``result``.
+
+        A consumer that stops early interrupts the run.
+        """
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        run = asyncio.create_task(
+            self._opened().run(
+                self.session_id, code, timeout_s=timeout, on_event=events.put_nowait
+            )
+        )
+        run.add_done_callback(lambda _: events.put_nowait(Event("result", None)))
+        try:
+            while (event := await events.get()).kind != "result":
+                if event.kind in ("stdout", "stderr", "display"):
+                    yield event
+            yield Event("result", await run)
+        finally:
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+
+    async def interrupt(self) -> bool:
+        """Stop the run under way as its deadline would; False when there is none."""
+        manager = self._opened()
+        return manager.knows(self.session_id) and await manager.interrupt(self.session_id)
+
+    async def reset(self) -> None:
+        """Clear the variables and the work folder; skills and artifacts stay."""
+        manager = self._opened()
+        if manager.knows(self.session_id):
+            await manager.reset(self.session_id)
+
+    async def info(self) -> dict[str, Any]:
+        """Return what this session can do: skills, limits, and which sandbox is in force."""
+        manager = self._opened()
+        kernel = manager.pool.kernel
+        return {
+            "version": __version__,
+            "storage": self.storage.describe(),
+            "skills": [dict(skill) for skill in await self.list_skills()],
+            "sandbox": {
+                "tier": manager.pool.tier,
+                "landlock_abi": kernel.landlock,
+                "seccomp": kernel.seccomp and self._sandbox == "auto",
+                "own_uids": kernel.own_uid,
+            },
+            "limits": {
+                "execution_timeout_s": self._limits.execution_timeout_s,
+                "memory_mb": self._limits.memory_mb,
+                "disk_mb": self._limits.disk_mb,
+                "max_output_bytes": self._limits.max_output_bytes,
+            },
+        }
+
+    async def list_skills(self) -> list[SkillRecord]:
+        """Return every skill, ordered by name."""
+        return await self._call("skills", "list")
+
+    async def search_skills(self, query: str, limit: int = 10) -> list[SkillRecord]:
+        """Return the skills that fit ``query``, best first, with a ``score``."""
+        return await self._call("skills", "search", query=query, limit=limit)
+
+    async def get_skill(self, name: str, version: int | None = None) -> SkillDetail:
+        """Return a skill with its source. Raises SkillNotFoundError."""
+        return await self._call("skills", "get", name=name, version=version)
+
+    async def add_skill(
+        self, name: str, source: str, description: str = "", *, overwrite: bool = False
+    ) -> SkillDetail:
+        """Save a skill. Raises InvalidSkillError, SkillExistsError."""
+        return await self._call(
+            "skills",
+            "create",
+            name=name,
+            source=source,
+            description=description,
+            overwrite=overwrite,
+        )
+
+    async def remove_skill(self, name: str) -> None:
+        """Remove a skill and its versions. Raises SkillNotFoundError."""
+        await self._call("skills", "delete", name=name)
+
+    async def list_artifacts(self) -> list[ArtifactRecord]:
+        """Return every artifact's record, ordered by name."""
+        return await self._call("artifacts", "list")
+
+    async def save_artifact(
+        self,
+        name: str,
+        data: Any,
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> ArtifactRecord:
+        """Save JSON values, text or bytes under a name. Raises ArtifactTypeError."""
+        return await self._call(
+            "artifacts", "save", name=name, data=data, description=description, metadata=metadata
+        )
+
+    async def load_artifact(self, name: str) -> Any:
+        """Return an artifact with the type it was saved with; a Blob for images and tables.
+
+        Raises ArtifactNotFoundError.
+        """
+        return await self._call("artifacts", "load", name=name)
+
+    async def delete_artifact(self, name: str) -> None:
+        """Delete an artifact. Raises ArtifactNotFoundError."""
+        await self._call("artifacts", "delete", name=name)
+
+    async def _call(self, namespace: str, operation: str, **arguments: Any) -> Any:
+        return await self._doors.call(namespace, operation, [], arguments)
+
+    def _opened(self) -> SessionManager:
+        if self._manager is None:
+            raise SessionClosedError("this session is not open; use `async with Session(...)`")
+        return self._manager

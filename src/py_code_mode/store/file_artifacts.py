@@ -1,0 +1,269 @@
+"""Artifacts as files below ``artifacts``, their records below ``.state/artifacts``.
+
+A writer puts the record in place first and the body second, under the lock; a reader takes no
+lock, and picks the record that belongs to the body it sees (``RecordPair``). So it gets the old
+or the new whole value, also while a writer is at it and after a writer was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from py_code_mode.errors import InvalidArtifactNameError, StorageUnavailableError
+from py_code_mode.store.base import StoredArtifact
+from py_code_mode.store.file_artifact_records import (
+    BodyRecord,
+    RecordPair,
+    body_digest,
+    record_file,
+)
+from py_code_mode.store.file_bodies import Bodies, BodyFacts
+from py_code_mode.store.file_errors import NotAFileError, NotAFolderError, disk_errors
+from py_code_mode.store.file_folders import (
+    Identity,
+    below,
+    file_status,
+    folder,
+    identity,
+    read_file,
+    remove_empty,
+    walk,
+)
+from py_code_mode.store.file_root import FileRoot
+from py_code_mode.store.file_types import ANYTHING
+from py_code_mode.store.names import (
+    STATE_FOLDER,
+    artifact_clash,
+    artifact_not_found,
+    artifact_segments,
+    is_artifact_name,
+    metadata_text,
+    utc_text,
+)
+
+#: How often a reader starts again when writers are faster; each attempt takes microseconds.
+READ_ATTEMPTS = 100
+#: An alias, because the class below has a method named list.
+Artifacts = list[StoredArtifact]
+_log = logging.getLogger(__name__)
+
+
+class FileArtifacts:
+    """The bodies below one folder. One that a person put there is typed by its suffix."""
+
+    def __init__(self, root: FileRoot) -> None:
+        self._root = root
+        self._folder = root.under("artifacts")
+        self._state = root.under(STATE_FOLDER, "artifacts")
+        self._bodies = Bodies()
+
+    async def add(
+        self,
+        name: str,
+        body: bytes,
+        *,
+        media_type: str = ANYTHING,
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> StoredArtifact:
+        """Save or replace ``name`` so that a reader sees the old or the new whole value.
+
+        Raises:
+            InvalidArtifactNameError: as the protocol says, and for a link in the way.
+            ArtifactTypeError: for metadata that is not JSON.
+            StorageFullError, StorageUnavailableError: from the disk.
+        """
+        segments = artifact_segments(name)
+        kept = json.loads(metadata_text(metadata))
+        record = BodyRecord(len(body), 0, 0, "", media_type, description, "", kept)
+        return await asyncio.to_thread(self._add, name, segments, body, record)
+
+    async def get(self, name: str) -> StoredArtifact:
+        """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
+        segments = artifact_segments(name)
+        return (await asyncio.to_thread(self._get, name, segments, with_body=False))[0]
+
+    async def read(self, name: str) -> tuple[StoredArtifact, bytes]:
+        """Return record and body, which belong together. Raises as ``get``."""
+        segments = artifact_segments(name)
+        return await asyncio.to_thread(self._get, name, segments, with_body=True)
+
+    async def list(self) -> list[StoredArtifact]:
+        """Return the record of every body that can be read, ordered by name."""
+        return await asyncio.to_thread(self._list)
+
+    async def remove(self, name: str) -> None:
+        """Remove ``name`` and the folders that are empty then. Raises as ``get``."""
+        await asyncio.to_thread(self._remove, name, artifact_segments(name))
+
+    def _add(
+        self, name: str, segments: Sequence[str], body: bytes, new: BodyRecord
+    ) -> StoredArtifact:
+        digest = body_digest(body)
+        with (
+            disk_errors(os.path.join(self._folder, name)),
+            self._root.draft(body) as draft,
+            self._root.exclusive(),
+            self._root.made(self._folder) as top,
+            _parent(top, name, segments, create=True) as within,
+        ):
+            new = new.of_body(draft.identity, digest, utc_text())
+            pair = RecordPair(new, self._replaced(within, segments[-1], name))
+            self._root.save(self._state, record_file(name), pair.text(name))
+            draft.place(within, segments[-1])
+        return new.stored(name)
+
+    def _get(
+        self, name: str, segments: Sequence[str], *, with_body: bool
+    ) -> tuple[StoredArtifact, bytes]:
+        with disk_errors(os.path.join(self._folder, name)):
+            try:
+                with folder(self._folder) as top, _parent(top, name, segments) as within:
+                    return self._live(within, segments[-1], name, with_body=with_body)
+            except FileNotFoundError:
+                raise artifact_not_found(name) from None
+            except NotAFileError as error:
+                if error.is_folder:
+                    raise artifact_not_found(name) from None
+                raise _link_in_the_way(name, name) from error
+
+    def _list(self) -> Artifacts:
+        found: Artifacts = []
+        with disk_errors(self._folder), suppress(FileNotFoundError), folder(self._folder) as top:
+            for within, file, name in walk(top):
+                if is_artifact_name(name):
+                    found += self._listed(within, file, name)
+        return sorted(found, key=lambda artifact: artifact.name)
+
+    def _listed(self, within: int, file: str, name: str) -> Artifacts:
+        try:
+            return [self._live(within, file, name, with_body=False)[0]]
+        except (FileNotFoundError, NotAFileError):  # it went away since the folder was read
+            return []
+        except OSError as error:
+            _log.warning("artifact passed over: %s/%s: %s", self._folder, name, error)
+            return []
+
+    def _remove(self, name: str, segments: Sequence[str]) -> None:
+        self._get(name, segments, with_body=False)
+        with (
+            disk_errors(os.path.join(self._folder, name)),
+            self._root.exclusive(),
+            folder(self._folder) as top,
+        ):
+            try:
+                with _parent(top, name, segments) as within:
+                    os.unlink(segments[-1], dir_fd=within)
+            except FileNotFoundError:  # another process was faster
+                raise artifact_not_found(name) from None
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._state, record_file(name)))
+            _remove_empty_parents(top, segments)
+
+    def _live(
+        self, within: int, file: str, name: str, *, with_body: bool
+    ) -> tuple[StoredArtifact, bytes]:
+        """Return record and body that belong together, whatever writers do meanwhile."""
+        before = None
+        for _ in range(READ_ATTEMPTS):
+            if with_body:
+                body, status = read_file(within, file)
+            else:
+                body, status = b"", file_status(within, file)
+            seen = identity(status)
+            text = self._root.load(self._state, record_file(name))
+            record = self._recorded(within, file, name, seen, text)
+            if record is not None:
+                return record.stored(name), body
+            # Not recorded: a writer ran between the two reads, unless they say the same again.
+            if (seen, text) == before:
+                facts = self._bodies.facts(within, file, name, seen)
+                if facts.identity == seen:
+                    return _by_hand(name, facts), body
+            before = (seen, text)
+        raise StorageUnavailableError(f"artifact {name!r} changes too fast to be read; try again")
+
+    def _recorded(
+        self, within: int, file: str, name: str, seen: Identity, text: bytes
+    ) -> BodyRecord | None:
+        pair = RecordPair.parse(text, os.path.join(self._state, record_file(name)))
+        record = pair.looking_like(seen)
+        if record is None and pair.may_be(seen):
+            facts = self._bodies.facts(within, file, name, seen)
+            record = pair.of_digest(facts.digest, seen) if facts.identity == seen else None
+        return record
+
+    def _replaced(self, within: int, file: str, name: str) -> BodyRecord | None:
+        """Return the record of the body that is to be replaced, for readers until it is."""
+        try:
+            seen = identity(file_status(within, file))
+        except FileNotFoundError:
+            return None
+        except NotAFileError as error:
+            if not error.is_folder:
+                raise _link_in_the_way(name, name) from error
+            _make_way(within, file, name)
+            return None
+        text = self._root.load(self._state, record_file(name))
+        record = self._recorded(within, file, name, seen, text)
+        return record and record.of_body(seen, record.digest, record.created_at)
+
+
+def _by_hand(name: str, facts: BodyFacts) -> StoredArtifact:
+    size, mtime_ns, _ = facts.identity
+    return StoredArtifact(name, facts.media_type, size, "", utc_text(mtime_ns / 1e9), {})
+
+
+@contextmanager
+def _parent(top: int, name: str, segments: Sequence[str], *, create: bool = False) -> Iterator[int]:
+    """Open the folder an artifact is in; where a file or a link is in the way, say which."""
+    try:
+        with below(top, segments[:-1], create=create) as within:
+            yield within
+    except NotAFolderError as error:
+        other = "/".join(segments[: error.depth + 1])
+        if error.is_link:
+            raise _link_in_the_way(name, other) from error
+        raise (artifact_clash(name, other) if create else artifact_not_found(name)) from None
+
+
+def _make_way(within: int, file: str, name: str) -> None:
+    """Remove a folder that holds no artifact; raise InvalidArtifactNameError if one is in it."""
+    with below(within, [file]) as top:
+        inner = sorted(path for _, _, path in walk(top) if is_artifact_name(f"{name}/{path}"))
+    if inner:
+        raise artifact_clash(name, f"{name}/{inner[0]}")
+    try:
+        remove_empty(within, file)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        raise InvalidArtifactNameError(
+            f"artifact {name!r} cannot be saved: a folder of that name holds links or files that "
+            "are no artifacts; move them away",
+            name=name,
+        ) from error
+
+
+def _remove_empty_parents(top: int, segments: Sequence[str]) -> None:
+    for depth in range(len(segments) - 1, 0, -1):
+        try:
+            with below(top, segments[: depth - 1]) as above:
+                os.rmdir(segments[depth - 1], dir_fd=above)
+        except (OSError, NotAFolderError):  # not empty, so the folders above it are not either
+            return
+
+
+def _link_in_the_way(name: str, link: str) -> InvalidArtifactNameError:
+    return InvalidArtifactNameError(
+        f"artifact {name!r}: {link!r} is a link or no regular file, and links are not followed; "
+        "remove it or choose another name",
+        name=name,
+    )

@@ -1,0 +1,179 @@
+"""The folder a file storage lives in: files written aside and renamed, one writer at a time.
+
+A process that is killed leaves the old or the new whole file, never a part of one. Nothing is
+synced to the disk (no fsync): what survives a power failure is up to the file system.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from py_code_mode.errors import NotAvailableError, StorageUnavailableError
+from py_code_mode.store.file_folders import Identity, folder, identity, read_file
+from py_code_mode.store.names import STATE_FOLDER
+
+if sys.platform != "win32":
+    import fcntl
+
+#: How long a writer waits for the others, who need well below a millisecond each.
+LOCK_TIMEOUT_S = 30.0
+#: How old a file written aside must be before it counts as left by a killed process.
+LEFTOVER_AGE_S = 3600.0
+
+
+@dataclass(slots=True)
+class Draft:
+    """A complete file written aside; it vanishes unless it is put in place."""
+
+    path: str
+    identity: Identity
+    _placed: bool = field(default=False, init=False)
+
+    @property
+    def mtime_ns(self) -> int:
+        """When it was written, in ns since the epoch; the file keeps it when put in place."""
+        return self.identity[1]
+
+    def place(self, within: int, name: str) -> None:
+        """Put the file at ``name`` of the open folder ``within``, in one step."""
+        os.replace(self.path, name, dst_dir_fd=within)
+        self._placed = True
+
+    def discard(self) -> None:
+        """Remove the file unless it was put in place."""
+        if not self._placed:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+
+
+class FileRoot:
+    """The paths, the lock and the drafts of one storage folder. Its methods block.
+
+    Args:
+        path: the folder; it and what it needs are created by the first write.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if os.open not in os.supports_dir_fd:
+            raise NotAvailableError(
+                "file storage needs descriptors of folders, which this system does not have; "
+                "use Linux, macOS or a Redis storage"
+            )
+        self.path = os.path.abspath(os.fspath(path))
+        self._drafts = self.under(STATE_FOLDER, "tmp")
+        self._lock_file = self.under(STATE_FOLDER, "lock")
+        self._writers = threading.Lock()
+        self._swept = False
+
+    def under(self, *parts: str) -> str:
+        """Return the path of something in the folder."""
+        return os.path.join(self.path, *parts)
+
+    @contextmanager
+    def made(self, path: str) -> Iterator[int]:
+        """Open the folder ``path``, creating it where it is missing, and yield its descriptor."""
+        if not os.path.isdir(path):
+            os.makedirs(path, exist_ok=True)
+        with folder(path) as opened:
+            yield opened
+
+    @contextmanager
+    def draft(self, content: bytes) -> Iterator[Draft]:
+        """Write ``content`` aside, on the same file system, and yield the draft."""
+        self._sweep_once()
+        path = os.path.join(self._drafts, secrets.token_hex(8))
+        draft = Draft(path, (0, 0, 0))
+        try:
+            draft.identity = _write(path, content)
+            yield draft
+        finally:
+            draft.discard()
+
+    def save(self, path: str, name: str, content: bytes) -> None:
+        """Put a file at ``name`` of the folder ``path``, which is created where it is missing."""
+        with self.draft(content) as draft, self.made(path) as opened:
+            draft.place(opened, name)
+
+    def load(self, path: str, name: str) -> bytes:
+        """Return the content of a file of ours, empty where there is none."""
+        try:
+            with folder(path) as opened:
+                return read_file(opened, name)[0]
+        except FileNotFoundError:
+            return b""
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep all other writers out, of this process and of others.
+
+        Raises:
+            StorageUnavailableError: when another writer holds the lock for LOCK_TIMEOUT_S.
+        """
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        if not self._writers.acquire(timeout=LOCK_TIMEOUT_S):
+            raise self._locked_out()
+        try:
+            self._sweep_once()
+            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                self._lock(descriptor, deadline)
+                yield
+            finally:
+                # Closing alone would not release it while a forked child has the descriptor.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                os.close(descriptor)
+        finally:
+            self._writers.release()
+
+    def _lock(self, descriptor: int, deadline: float) -> None:
+        pause_s = 0.0005
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise self._locked_out() from None
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, 0.01)
+            else:
+                return
+
+    def _locked_out(self) -> StorageUnavailableError:
+        return StorageUnavailableError(
+            f"{self._lock_file}: another process has held the lock for {LOCK_TIMEOUT_S:.0f} s; "
+            "find it with `fuser` or `lsof` and end it"
+        )
+
+    def _sweep_once(self) -> None:
+        if self._swept and os.path.isdir(self._drafts):
+            return
+        os.makedirs(self._drafts, exist_ok=True)
+        oldest = time.time() - LEFTOVER_AGE_S
+        with os.scandir(self._drafts) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                        os.unlink(entry.path)
+        self._swept = True
+
+
+def _write(path: str, content: bytes) -> Identity:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        # The kernel's own time moves in steps of some ms: two files written in one step would
+        # look alike to whoever compares times. This one is different for each.
+        now = time.time_ns()
+        os.utime(descriptor, ns=(now, now))
+        return identity(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)

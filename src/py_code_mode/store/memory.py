@@ -1,0 +1,232 @@
+"""The storage that lives in this process alone: for tests, and for sessions that keep nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+from py_code_mode.store.base import KEPT_VERSIONS, StoredArtifact, StoredSkill
+from py_code_mode.store.names import (
+    artifact_clash,
+    artifact_not_found,
+    artifact_segments,
+    check_removable,
+    check_replaceable,
+    dep_spec,
+    metadata_text,
+    skill_name,
+    skill_not_found,
+    tool_name,
+    tool_not_found,
+    utc_text,
+)
+
+
+class MemoryStorage:
+    """A storage without a disk; everything is gone with the object. Safe to share by threads."""
+
+    def __init__(self) -> None:
+        self.tools = MemoryTools()
+        self.skills = MemorySkills()
+        self.artifacts = MemoryArtifacts()
+        self.deps = MemoryDeps()
+
+    def describe(self) -> str:
+        """Return where it lives."""
+        return "memory of this process"
+
+    async def check(self) -> None:
+        """Do nothing: memory always answers."""
+
+    async def aclose(self) -> None:
+        """Do nothing: there is nothing to release, and what was stored stays."""
+
+
+class MemoryTools:
+    """Tool definitions in a dictionary."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._changes = 0
+        self._lock = threading.Lock()
+
+    async def add(self, name: str, text: str) -> None:
+        """Save or replace the definition ``name``."""
+        with self._lock:
+            self._texts[tool_name(name)] = text
+            self._changes += 1
+
+    async def get(self, name: str) -> str:
+        """Return the text of ``name``. Raises ToolNotFoundError."""
+        with self._lock:
+            if name not in self._texts:
+                raise tool_not_found(name, self._texts)
+            return self._texts[name]
+
+    async def list(self) -> dict[str, str]:
+        """Return every definition, ordered by name."""
+        with self._lock:
+            return dict(sorted(self._texts.items()))
+
+    async def remove(self, name: str) -> None:
+        """Remove ``name``. Raises ToolNotFoundError."""
+        with self._lock:
+            if name not in self._texts:
+                raise tool_not_found(name, self._texts)
+            del self._texts[name]
+            self._changes += 1
+
+    async def revision(self) -> str:
+        """Return the number of changes so far."""
+        return str(self._changes)
+
+
+class MemorySkills:
+    """Skills in a dictionary: the kept versions of each, oldest first."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, list[StoredSkill]] = {}
+        self._changes = 0
+        self._lock = threading.Lock()
+
+    async def add(
+        self,
+        name: str,
+        source: str,
+        *,
+        description: str = "",
+        author: str = "",
+        origin: str = "bootstrap",
+        overwrite: bool = False,
+        replaceable: frozenset[str] | None = None,
+    ) -> StoredSkill:
+        """Save a new skill or version. Raises as the protocol says, and InvalidSkillError."""
+        skill_name(name)
+        with self._lock:
+            versions = self._versions.get(name, [])
+            if versions:
+                check_replaceable(versions[-1], overwrite=overwrite, replaceable=replaceable)
+            number = versions[-1].version + 1 if versions else 1
+            skill = StoredSkill(name, source, description, number, author, origin, utc_text())
+            self._versions[name] = [*versions, skill][-KEPT_VERSIONS:]
+            self._changes += 1
+            return skill
+
+    async def get(self, name: str, version: int | None = None) -> StoredSkill:
+        """Return the current (or the given) version. Raises SkillNotFoundError."""
+        with self._lock:
+            kept = {skill.version: skill for skill in self._versions.get(name, [])}
+            number = max(kept, default=0) if version is None else version
+            if number not in kept:
+                raise skill_not_found(name, self._versions, version, kept)
+            return kept[number]
+
+    async def list(self) -> list[StoredSkill]:
+        """Return the current version of every skill, ordered by name."""
+        with self._lock:
+            return [versions[-1] for _, versions in sorted(self._versions.items())]
+
+    async def remove(self, name: str, *, removable: frozenset[str] | None = None) -> None:
+        """Remove ``name`` and its versions. Raises SkillNotFoundError, SkillProtectedError."""
+        with self._lock:
+            if name not in self._versions:
+                raise skill_not_found(name, self._versions)
+            check_removable(self._versions[name][-1], removable)
+            del self._versions[name]
+            self._changes += 1
+
+    async def revision(self) -> str:
+        """Return the number of changes so far."""
+        return str(self._changes)
+
+
+class MemoryArtifacts:
+    """Bodies and records in a dictionary; metadata is kept as JSON text, so none is shared."""
+
+    def __init__(self) -> None:
+        self._saved: dict[str, tuple[StoredArtifact, str, bytes]] = {}
+        self._lock = threading.Lock()
+
+    async def add(
+        self,
+        name: str,
+        body: bytes,
+        *,
+        media_type: str = "application/octet-stream",
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> StoredArtifact:
+        """Save or replace ``name``. Raises InvalidArtifactNameError, ArtifactTypeError."""
+        segments = artifact_segments(name)
+        text = metadata_text(metadata)
+        bare = StoredArtifact(name, media_type, len(body), description, utc_text())
+        with self._lock:
+            self._refuse_clash(name, segments)
+            self._saved[name] = (bare, text, bytes(body))
+        return _with_metadata(bare, text)
+
+    async def get(self, name: str) -> StoredArtifact:
+        """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
+        return (await self.read(name))[0]
+
+    async def read(self, name: str) -> tuple[StoredArtifact, bytes]:
+        """Return record and body, which belong together. Raises as ``get``."""
+        artifact_segments(name)
+        with self._lock:
+            if name not in self._saved:
+                raise artifact_not_found(name)
+            bare, text, body = self._saved[name]
+        return _with_metadata(bare, text), body
+
+    async def list(self) -> list[StoredArtifact]:
+        """Return every record, ordered by name."""
+        with self._lock:
+            saved = sorted(self._saved.items())
+        return [_with_metadata(bare, text) for _, (bare, text, _body) in saved]
+
+    async def remove(self, name: str) -> None:
+        """Remove ``name``. Raises as ``get``."""
+        artifact_segments(name)
+        with self._lock:
+            if self._saved.pop(name, None) is None:
+                raise artifact_not_found(name)
+
+    def _refuse_clash(self, name: str, segments: tuple[str, ...]) -> None:
+        above = ("/".join(segments[:depth]) for depth in range(1, len(segments)))
+        below = (other for other in sorted(self._saved) if other.startswith(f"{name}/"))
+        for other in above:
+            if other in self._saved:
+                raise artifact_clash(name, other)
+        for other in below:
+            raise artifact_clash(name, other)
+
+
+class MemoryDeps:
+    """Package specs in a set."""
+
+    def __init__(self) -> None:
+        self._specs: set[str] = set()
+
+    async def add(self, *specs: str) -> None:
+        """Add specs; adding one that is there changes nothing. Raises InvalidDepError."""
+        self._specs |= {dep_spec(spec) for spec in specs}
+
+    async def list(self) -> list[str]:
+        """Return the specs, sorted."""
+        return sorted(self._specs)
+
+    async def remove(self, *specs: str) -> None:
+        """Remove exactly these strings; absent ones change nothing."""
+        self._specs -= set(specs)
+
+
+def _with_metadata(bare: StoredArtifact, text: str) -> StoredArtifact:
+    return StoredArtifact(
+        bare.name,
+        bare.media_type,
+        bare.size,
+        bare.description,
+        bare.created_at,
+        json.loads(text),
+    )

@@ -1,0 +1,262 @@
+"""The host's end of the wire: every frame from a guest is hostile until it has been checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+
+from py_code_mode.errors import CodeModeError, InternalError
+from py_code_mode.models import Blob, Record
+from py_code_mode_guest.wire import (
+    EXT_BLOB,
+    EXT_INTEGER,
+    EXT_RECORD,
+    HEADER,
+    pack,
+)
+
+#: The guest's own limit is 100; one more level for the frame around a value.
+_MAX_DEPTH: Final = 102
+_MAX_INTEGER_BYTES: Final = 1800  # a little over 4,300 digits
+_MAX_NAME: Final = 200
+_STREAMS: Final = frozenset({"stdout", "stderr"})
+_TRUNCATABLE: Final = frozenset({"stdout", "stderr", "value", "displays"})
+
+Bundle = dict[str, str | bytes]
+
+
+class ViolationError(Exception):
+    """Raised when a guest sends what no guest of ours would; its worker is killed for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker is confined and waits for ``open``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The worker could not confine itself and is about to end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Agent code calls an operation of a namespace."""
+
+    id: int
+    namespace: str
+    operation: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Text that agent code printed, as ``(stream, text)`` in order."""
+
+    parts: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """One MIME bundle."""
+
+    bundle: Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run ended by itself: with a value, or with an error's type and traceback."""
+
+    id: int
+    value: Any
+    error_type: str | None
+    error: str | None
+    parts: list[tuple[str, str]]
+    truncated: list[str]
+
+
+Frame = Ready | Failed | Call | Output | Display | Done
+
+
+def take_frame(received: bytearray, max_bytes: int) -> Frame | None:
+    """Remove and return the first frame in ``received``; None while it is incomplete.
+
+    Raises:
+        ViolationError: for a frame that is too large, malformed or of an unknown shape.
+    """
+    if len(received) < HEADER.size:
+        return None
+    size: int = HEADER.unpack_from(received)[0]
+    if size > max_bytes:
+        raise ViolationError(f"a frame of {size:,} bytes")
+    end = HEADER.size + size
+    if len(received) < end:
+        return None
+    with memoryview(received)[HEADER.size : end] as body:
+        message = _unpack(body)
+    del received[:end]
+    return _parse(message)
+
+
+def run_frame(run_id: int, code: str, name: str, max_output_bytes: int) -> bytes:
+    """Return the frame that starts a run."""
+    return pack(
+        {"type": "run", "id": run_id, "code": code, "name": name,
+         "max_output_bytes": max_output_bytes}
+    )  # fmt: skip
+
+
+def open_frame(namespaces: Mapping[str, Any]) -> bytes:
+    """Return the frame that tells a fresh guest what its namespaces offer."""
+    return pack({"type": "open", "namespaces": dict(namespaces)})
+
+
+def reply_frame(call_id: int, value: Any) -> bytes:
+    """Return the frame that answers a call. Raises ValueError when the value is too large."""
+    return pack({"type": "reply", "id": call_id, "value": _encode(value)})
+
+
+def error_frame(call_id: int, error: CodeModeError) -> bytes:
+    """Return the frame that raises ``error`` in agent code."""
+    described = {
+        "type": type(error).__name__,
+        "message": error.message,
+        "fields": {name: _encode(value) for name, value in error.fields.items()},
+    }
+    try:
+        return pack({"type": "reply", "id": call_id, "error": described})
+    except (TypeError, ValueError):
+        return error_frame(call_id, InternalError("the answer to this call could not be sent"))
+
+
+def _encode(value: Any) -> Any:
+    """Return a service's value for msgpack: records, blobs and long integers as extensions."""
+    if isinstance(value, Record):
+        body = {name: _encode(item) for name, item in value.items()}
+        return msgpack.ExtType(EXT_RECORD, msgpack.packb(body))
+    if isinstance(value, Blob):
+        return msgpack.ExtType(EXT_BLOB, msgpack.packb([value.media_type, value.body]))
+    if isinstance(value, (list, tuple)):
+        return [_encode(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _encode(item) for name, item in value.items()}
+    if isinstance(value, int) and not -(1 << 63) <= value < (1 << 63):
+        size = value.bit_length() // 8 + 1
+        return msgpack.ExtType(EXT_INTEGER, value.to_bytes(size, "big", signed=True))
+    return value
+
+
+def _unpack(body: memoryview) -> Any:
+    try:
+        return msgpack.unpackb(body, ext_hook=_ext_hook, strict_map_key=True)
+    except ViolationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the parser raises, the frame is bad
+        raise ViolationError(f"an unreadable frame ({type(error).__name__})") from None
+
+
+def _ext_hook(code: int, data: bytes) -> Any:
+    if code == EXT_INTEGER and len(data) <= _MAX_INTEGER_BYTES:
+        return int.from_bytes(data, "big", signed=True)
+    if code == EXT_BLOB:
+        match msgpack.unpackb(data):
+            case [str(media_type), bytes(body)]:
+                return Blob(media_type, body)
+    raise ViolationError(f"extension type {code}")
+
+
+def _parse(message: Any) -> Frame:
+    match message:
+        case {"type": "call", **rest}:
+            return _parse_call(rest)
+        case {"type": "done", **rest}:
+            return _parse_done(rest)
+        case {"type": "output", "parts": list(parts), **extra} if not extra:
+            return Output(_parts(parts))
+        case {"type": "display", "bundle": dict(bundle), **extra} if not extra:
+            return Display(_bundle(bundle))
+        case {"type": "ready", **extra} if not extra:
+            return Ready()
+        case {"type": "failed", "reason": str(reason), **extra} if not extra:
+            return Failed(reason)
+    raise ViolationError("a frame of an unknown shape")
+
+
+def _parse_call(message: dict[str, Any]) -> Call:
+    match message:
+        case {
+            "id": int(call_id),
+            "namespace": str(namespace),
+            "operation": str(operation),
+            "args": list(args),
+            "kwargs": dict(kwargs),
+            **extra,
+        } if not extra and max(len(namespace), len(operation)) <= _MAX_NAME:
+            _check_values([args, kwargs], blobs=True)
+            return Call(call_id, namespace, operation, args, kwargs)
+    raise ViolationError("a malformed call")
+
+
+def _parse_done(message: dict[str, Any]) -> Done:
+    match message:
+        case {
+            "id": int(run_id),
+            "value": value,
+            "parts": list(parts),
+            "truncated": list(truncated),
+            **extra,
+        } if _TRUNCATABLE.issuperset(x for x in truncated if isinstance(x, str)):
+            _check_values([value], blobs=False)
+            names = sorted({x for x in truncated if isinstance(x, str)})
+            match extra:
+                case {"error": {"type": str(kind), "traceback": str(text)}}:
+                    return Done(run_id, None, kind[:_MAX_NAME], text, _parts(parts), names)
+                case {}:
+                    return Done(run_id, value, None, None, _parts(parts), names)
+    raise ViolationError("a malformed answer")
+
+
+def _parts(parts: list[Any]) -> list[tuple[str, str]]:
+    checked = []
+    for part in parts:
+        match part:
+            case [str(stream), str(text)] if stream in _STREAMS:
+                checked.append((stream, text))
+            case _:
+                raise ViolationError("malformed output")
+    return checked
+
+
+def _bundle(bundle: dict[Any, Any]) -> Bundle:
+    for media_type, data in bundle.items():
+        if not isinstance(media_type, str) or type(data) not in (str, bytes):
+            raise ViolationError("a malformed display")
+    return bundle
+
+
+def _check_values(values: list[Any], *, blobs: bool) -> None:
+    """Refuse what msgpack can carry and no guest of ours sends: timestamps, deep nesting."""
+    level = values
+    for _ in range(_MAX_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is dict:
+                below.extend(value.values())
+            elif kind is list:
+                below.extend(value)
+            elif kind not in _SCALARS and not (blobs and kind is Blob):
+                raise ViolationError(f"a value of type {kind.__name__}")
+        if not below:
+            return
+        level = below
+    raise ViolationError("a value nested too deeply")
+
+
+_SCALARS: Final = frozenset({str, bytes, int, float, bool, type(None)})

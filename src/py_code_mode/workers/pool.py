@@ -1,0 +1,237 @@
+"""The pool: confined workers, forked ahead of need, and the folders and uids they live in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import secrets
+import socket
+from collections import deque
+from dataclasses import replace
+from typing import Final
+
+from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
+from py_code_mode.models import Limits
+from py_code_mode.workers.process import Worker
+from py_code_mode.workers.uids import Uids
+from py_code_mode.workers.zygote import Kernel, Zygote, ZygoteConfig
+
+log = logging.getLogger(__name__)
+
+_PARALLEL_FORKS: Final = 2
+#: After this many forks a fresh zygote takes over, so that address layouts do not live for ever.
+_FORKS_PER_ZYGOTE: Final = 2000
+_TIERS: Final = "ABCD"
+
+
+class Pool:
+    """Owns the zygote and every worker. Use it with ``async with``."""
+
+    def __init__(self, config: ZygoteConfig, *, min_tier: str = "C") -> None:
+        self._config = config
+        self._min_tier = min_tier
+        self._limits: Limits = config.limits
+        self._uids = Uids() if config.enforce and os.geteuid() == 0 else None
+        self._ids = itertools.count(1)
+        self._workers: dict[int, Worker] = {}
+        self._homes: dict[int, tuple[Zygote, int | None]] = {}
+        self._idle: deque[Worker] = deque()
+        self._zygote: Zygote | None = None
+        self._retired: set[Zygote] = set()
+        self._starting = asyncio.Lock()
+        self._forking = asyncio.Semaphore(_PARALLEL_FORKS)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def __aenter__(self) -> Pool:
+        try:
+            await self._current_zygote()
+            self.refill()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+    @property
+    def kernel(self) -> Kernel:
+        """What the kernel enforces for the workers."""
+        return self._zygote.kernel if self._zygote else Kernel(0, seccomp=False, own_uid=False)
+
+    @property
+    def tier(self) -> str:
+        """The sandbox tier in force; ``none`` where enforcement is off."""
+        return self.kernel.tier if self._config.enforce else "none"
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Every live worker, idle or taken."""
+        return [worker for worker in self._workers.values() if worker.alive]
+
+    async def checkout(self) -> Worker:
+        """Return a confined worker that nobody has used; forks one where none is ready."""
+        while self._idle:
+            worker = self._idle.popleft()
+            if worker.alive:
+                return worker
+        return await self._fork()
+
+    def refill(self) -> None:
+        """Fork ahead of need, in the background; called after an answer is out."""
+        missing = self._limits.pool_size - len(self._idle) - len(self._tasks)
+        for _ in range(missing):
+            self._background(self._prepare())
+
+    def discard(self, worker: Worker, cause: str = "closed") -> None:
+        """End a worker and, in the background, remove its folder and free its uid."""
+        worker.kill(cause)
+        self._background(self._bury(worker))
+
+    async def measure(self, workers: list[Worker]) -> dict[int, int]:
+        """Return the bytes on disk in each worker's folder, by worker id."""
+        sizes: dict[int, int] = {}
+        by_zygote: dict[Zygote, list[Worker]] = {}
+        for worker in workers:
+            if worker.id in self._homes:
+                by_zygote.setdefault(self._homes[worker.id][0], []).append(worker)
+        for zygote, housed in by_zygote.items():
+            with contextlib.suppress(WorkerStartError):
+                measured = await zygote.measure([worker.folder for worker in housed])
+                sizes |= {w.id: measured[w.folder] for w in housed if w.folder in measured}
+        return sizes
+
+    async def aclose(self) -> None:
+        """End everything: workers, folders, zygotes."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        zygotes = {self._zygote, *self._retired} - {None}
+        await asyncio.gather(*(zygote.stop() for zygote in zygotes if zygote))
+        self._zygote = None
+        self._retired.clear()
+
+    async def _prepare(self) -> None:
+        try:
+            worker = await self._fork()
+        except WorkerStartError as error:
+            log.error("no worker could be forked ahead: %s", error)  # noqa: TRY400 - no bug of ours
+            return
+        self._idle.append(worker)
+
+    async def _fork(self) -> Worker:
+        async with self._forking:
+            zygote = await self._current_zygote()
+            worker_id = next(self._ids)
+            uid = self._uids.take() if self._uids and zygote.kernel.own_uid else None
+            worker = Worker(
+                worker_id,
+                secrets.token_hex(16),
+                limits=self._limits,
+                send_signal=lambda number: zygote.signal(worker_id, number),
+            )
+            self._workers[worker_id] = worker
+            self._homes[worker_id] = (zygote, uid)
+            try:
+                await self._start(worker, zygote, uid)
+            except BaseException:
+                self.discard(worker)
+                raise
+            return worker
+
+    async def _start(self, worker: Worker, zygote: Zygote, uid: int | None) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        with theirs:
+            await loop.create_connection(lambda: worker, sock=ours)
+            pid, pidfd = await zygote.fork(worker.id, theirs, worker.folder, uid)
+        await worker.attach(pid, pidfd)
+
+    async def _current_zygote(self) -> Zygote:
+        async with self._starting:
+            zygote = self._zygote
+            if zygote is not None and zygote.alive and zygote.forks < _FORKS_PER_ZYGOTE:
+                return zygote
+            if self._closed:
+                raise WorkerStartError("the pool is closed")
+            fresh = await self._start_zygote()
+            if zygote is not None and zygote.alive:
+                self._retired.add(zygote)
+            elif zygote is not None:
+                log.error("the zygote ended; its sessions are lost, a new one took over")
+                self._background(zygote.stop())
+            self._zygote = fresh
+            self._retire()
+            return fresh
+
+    async def _start_zygote(self) -> Zygote:
+        probe = self._uids.probe if self._uids else None
+        root = f"{self._config.root}-{secrets.token_hex(8)}"
+        zygote = Zygote(replace(self._config, root=root, uid_probe=probe), self._on_exit)
+        await zygote.start()
+        try:
+            _check_tier(zygote.kernel, self._min_tier, enforce=self._config.enforce)
+        except SandboxUnavailableError:
+            await zygote.stop()
+            raise
+        for name, reason in zygote.preload_failed.items():
+            log.error("cannot preload %s: %s", name, reason)
+        return zygote
+
+    def _on_exit(self, worker_id: int, exit_code: int | None) -> None:
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            return
+        worker.on_exit(exit_code)
+        if worker in self._idle:  # nobody's loss, but its folder and uid go back
+            self._idle.remove(worker)
+            self.discard(worker)
+
+    async def _bury(self, worker: Worker) -> None:
+        """Once the process is gone nothing can write any more: remove what it wrote."""
+        zygote, uid = self._homes[worker.id]
+        await zygote.exited(worker.id)
+        worker.on_exit(None)
+        if zygote.alive:
+            left = await zygote.wipe(worker.folder)
+            if left is not None:
+                log.error("the folder of worker %d could not be removed: %s", worker.id, left)
+        self._workers.pop(worker.id, None)
+        self._homes.pop(worker.id, None)
+        if uid is not None and self._uids is not None:
+            self._uids.give_back(uid)
+        self._retire()
+
+    def _retire(self) -> None:
+        """End a replaced zygote once its last worker is gone."""
+        housed = {zygote for zygote, _ in self._homes.values()}
+        for zygote in self._retired - housed:
+            self._retired.discard(zygote)
+            self._background(zygote.stop())
+
+    def _background(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]  # coroutines
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _check_tier(kernel: Kernel, least: str, *, enforce: bool) -> None:
+    if not enforce:
+        return
+    if kernel.tier in _TIERS and _TIERS.index(kernel.tier) <= _TIERS.index(least):
+        return
+    raise SandboxUnavailableError(
+        f"the sandbox reaches tier {kernel.tier} here and {least} is required (Landlock ABI"
+        f" {kernel.landlock}, seccomp {'yes' if kernel.seccomp else 'no'}, own uids"
+        f" {'yes' if kernel.own_uid else 'no'}). Run on Linux 5.13 or later with Landlock, or as"
+        ' root; for code you trust, sandbox="off" runs it without enforcement.'
+    )
+
+
+

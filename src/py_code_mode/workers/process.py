@@ -1,0 +1,308 @@
+"""A worker process as the host sees it: one socket, one authority, one turn at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+from py_code_mode.errors import CodeModeError, InternalError, WorkerCrashed, WorkerStartError
+from py_code_mode.models import Event, Limits
+from py_code_mode.workers import frames
+from py_code_mode.workers.frames import ViolationError
+from py_code_mode.workers.turn import Outcome, Turn
+from py_code_mode_guest.wire import MAX_FRAME_BYTES
+
+log = logging.getLogger(__name__)
+
+_EXIT_CODE_WAIT_S: Final = 0.25
+_WRITE_BUFFER: Final = 1024 * 1024
+
+
+class Authority(Protocol):
+    """What one worker may ask of the host; bound to it for its whole life."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the operations of each namespace, as the guest is told them."""
+
+    def call(
+        self, namespace: str, operation: str, args: list[Any], kwargs: dict[str, Any]
+    ) -> Awaitable[Any]:
+        """Do what agent code asked for. Raises CodeModeError for anything that goes wrong."""
+
+
+class Worker(asyncio.Protocol):
+    """One worker. Made by the pool; given an authority once, when a session takes it."""
+
+    def __init__(
+        self, worker_id: int, folder: str, *, limits: Limits, send_signal: Callable[[int], None]
+    ) -> None:
+        self.id = worker_id
+        self.folder = folder
+        self.pid = 0
+        self.last_answer = time.monotonic()
+        self._limits = limits
+        self._send_signal = send_signal
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._death: asyncio.Future[WorkerCrashed] = self._loop.create_future()
+        self._cause: str | None = None
+        self._pidfd: int | None = None
+        self._authority: Authority | None = None
+        self._turn: Turn | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._received = bytearray()
+        self._paused: set[str] = set()
+        self._runs = 0
+        self._late_output = 4 * limits.max_output_bytes
+
+    async def attach(self, pid: int, pidfd: int) -> None:
+        """Watch the process and wait until it is confined. Raises WorkerStartError."""
+        self.pid, self._pidfd = pid, pidfd
+        self._loop.add_reader(pidfd, self._on_pidfd)
+        await self._ready
+
+    def bind(self, authority: Authority) -> None:
+        """Hand the worker to a session: from here on it acts with this authority only."""
+        self._authority = authority
+        self._transport.write(frames.open_frame(authority.describe()))
+
+    @property
+    def alive(self) -> bool:
+        """False once the process has ended."""
+        return not self._death.done()
+
+    @property
+    def busy(self) -> bool:
+        """True while a run is under way."""
+        return self._turn is not None
+
+    async def died(self) -> WorkerCrashed:
+        """Wait for the end of the process and return what is known of it."""
+        return await asyncio.shield(self._death)
+
+    async def run(
+        self,
+        code: str,
+        *,
+        name: str,
+        timeout_s: float,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Outcome:
+        """Run code to its end, of whichever kind. A cancelled caller interrupts the run first."""
+        self._runs += 1
+        self._turn = turn = Turn(
+            self._runs,
+            timeout_s=timeout_s,
+            grace_s=self._limits.interrupt_grace_s,
+            max_output_bytes=self._limits.max_output_bytes,
+            send_signal=self._send_signal,
+            kill=self.kill,
+            on_event=on_event,
+        )
+        if self._death.done():
+            turn.fail(self._death.result())
+        else:
+            self._transport.write(
+                frames.run_frame(turn.id, code, name, self._limits.max_output_bytes)
+            )
+        try:
+            return await turn.wait()
+        except asyncio.CancelledError:
+            turn.interrupt()
+            await turn.wait()
+            raise
+        finally:
+            self._turn = None
+            self.last_answer = time.monotonic()
+            # A run's calls end with it; their replies would find nobody.
+            for call in self._calls:
+                call.cancel()
+
+    def interrupt(self) -> bool:
+        """Stop the run under way; returns False where there is none."""
+        if self._turn is None or self._turn.ended:
+            return False
+        self._turn.interrupt()
+        return True
+
+    def kill(self, cause: str) -> None:
+        """End the process at once; ``cause`` is told to whoever waits for it."""
+        if self._cause is None:
+            self._cause = cause
+        if self.alive:
+            self._send_signal(signal.SIGKILL)
+
+    def on_exit(self, exit_code: int | None) -> None:
+        """The process has ended (told by its zygote, or because that ended)."""
+        if self._death.done():
+            return
+        cause = self._cause or ("exited" if (exit_code or 0) >= 0 else "killed")
+        crash = WorkerCrashed(
+            _obituary(cause, exit_code),
+            exit_code=exit_code,
+            timed_out=cause == "timeout",
+            cause=cause,
+        )
+        self._death.set_result(crash)
+        self._release()
+        if not self._ready.done():
+            self._ready.set_exception(WorkerStartError(crash.message))
+        if self._turn is not None:
+            self._turn.fail(crash)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a socket's is one
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        try:
+            while (frame := frames.take_frame(self._received, MAX_FRAME_BYTES)) is not None:
+                self._take(frame)
+        except ViolationError as violation:
+            log.warning("worker %d (pid %d) sent %s: killed", self.id, self.pid, violation)
+            self._received.clear()
+            self._transport.pause_reading()
+            self.kill("violation")
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        # A guest that closes its only socket is of no further use, alive or not.
+        self.kill("exited")
+        self._loop.call_later(_EXIT_CODE_WAIT_S, self.on_exit, None)
+
+    def pause_writing(self) -> None:
+        # A guest that does not read its replies is not read either.
+        self._pause("writing")
+
+    def resume_writing(self) -> None:
+        self._resume("writing")
+
+    def _take(self, frame: frames.Frame) -> None:
+        match frame:
+            case frames.Call():
+                self._start_call(frame)
+            case frames.Output(parts):
+                self._output(parts)
+            case frames.Done():
+                if self._turn is None:
+                    raise ViolationError("an answer to no run")
+                self._turn.finish(frame)
+            case frames.Display(bundle):
+                if self._turn is not None:
+                    self._turn.take_display(bundle)
+            case frames.Ready():
+                if self._ready.done():
+                    raise ViolationError("a second ready")
+                self._ready.set_result(None)
+            case frames.Failed(reason):
+                if self._ready.done():
+                    raise ViolationError("a late failure")
+                self._ready.set_exception(WorkerStartError(f"a worker could not start: {reason}"))
+
+    def _output(self, parts: list[tuple[str, str]]) -> None:
+        if self._turn is not None and not self._turn.ended:
+            self._turn.take_output(parts)
+            return
+        self._late_output -= sum(len(text) for _, text in parts)
+        if self._late_output < 0:
+            raise ViolationError("a flood of output outside of a run")
+
+    def _start_call(self, call: frames.Call) -> None:
+        task = self._loop.create_task(self._answer(call))
+        self._calls.add(task)
+        task.add_done_callback(self._call_ended)
+        if len(self._calls) >= self._limits.max_pending_calls:
+            self._pause("calls")
+
+    def _call_ended(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        if len(self._calls) < self._limits.max_pending_calls:
+            self._resume("calls")
+
+    async def _answer(self, call: frames.Call) -> None:
+        started = time.perf_counter()
+        turn = self._turn
+        status = "ok"
+        try:
+            if self._authority is None or turn is None:
+                raise InternalError("no run is under way, so nothing can be called")
+            value = await self._authority.call(
+                call.namespace, call.operation, call.args, call.kwargs
+            )
+            reply = frames.reply_frame(call.id, value)
+        except CodeModeError as error:
+            status, reply = "error", frames.error_frame(call.id, error)
+        except Exception:
+            log.exception("the answer to %s.%s failed", call.namespace, call.operation)
+            error = InternalError("the call failed inside the host; its log says why")
+            status, reply = "error", frames.error_frame(call.id, error)
+        if not self._transport.is_closing():
+            self._transport.write(reply)
+        if turn is not None:
+            ms = (time.perf_counter() - started) * 1000
+            name = f"{call.namespace}.{call.operation}"
+            turn.emit(Event("call", {"name": name, "status": status, "ms": round(ms, 3)}))
+
+    def _pause(self, reason: str) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._paused.add(reason)
+
+    def _resume(self, reason: str) -> None:
+        self._paused.discard(reason)
+        if not self._paused and not self._transport.is_closing() and self._cause != "violation":
+            self._transport.resume_reading()
+
+    def _on_pidfd(self) -> None:
+        """The process has ended; its zygote is about to say with which exit code."""
+        self._close_pidfd()
+        self._loop.call_later(_EXIT_CODE_WAIT_S, self.on_exit, None)
+
+    def _close_pidfd(self) -> None:
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def _release(self) -> None:
+        self._close_pidfd()
+        self._received.clear()
+        for call in self._calls:
+            call.cancel()
+        if hasattr(self, "_transport"):
+            self._transport.abort()
+
+
+def _obituary(cause: str, exit_code: int | None) -> str:
+    ended = {
+        "timeout": "did not stop at its deadline and was killed",
+        "interrupt": "did not stop when interrupted and was killed",
+        "violation": "broke the protocol and was killed",
+        "disk": "filled its folder beyond the limit and was killed",
+        "threads": "started too many threads and was killed",
+        "cpu": "kept computing after its answer and was killed",
+        "closed": "was closed",
+    }.get(cause)
+    if ended is None:
+        ended = _exit(exit_code)
+    return f"The session's process {ended}."
+
+
+def _exit(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "ended"
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    return f"was ended by {name}"

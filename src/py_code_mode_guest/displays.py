@@ -1,0 +1,111 @@
+"""MIME bundles: what an object looks like to a person or a model (HTML, PNG, text …)."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from typing import Any, Final
+
+from py_code_mode_guest.values import printable, safe_repr
+
+#: IPython's display protocol, which pandas, PIL, plotly, altair and others speak.
+_METHODS: Final = {
+    "_repr_html_": "text/html",
+    "_repr_markdown_": "text/markdown",
+    "_repr_svg_": "image/svg+xml",
+    "_repr_png_": "image/png",
+    "_repr_jpeg_": "image/jpeg",
+    "_repr_latex_": "text/latex",
+    "_repr_json_": "application/json",
+}
+_MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,100}", re.ASCII)
+_MAX_REPR: Final = 10_000
+
+Bundle = dict[str, str | bytes]
+
+
+def rich_bundle(value: Any) -> Bundle | None:
+    """Return the bundle of a value that has more to show than its text, else None."""
+    bundle = _figure_bundle(value) or _protocol_bundle(value)
+    if not bundle or set(bundle) == {"text/plain"}:
+        return None
+    return {"text/plain": safe_repr(value, _MAX_REPR), **bundle}
+
+
+def bundle(value: Any) -> Bundle:
+    """Return the bundle of any value; plain text where it has nothing richer."""
+    if isinstance(value, str):
+        return {"text/plain": printable(value)}
+    return rich_bundle(value) or {"text/plain": safe_repr(value, _MAX_REPR)}
+
+
+def take_open_figures(shown: set[int]) -> list[Bundle]:
+    """Return pyplot's open figures that were not shown yet, and close all of them."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None:
+        return []
+    figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
+    bundles = [bundle(figure) for figure in figures if id(figure) not in shown]
+    pyplot.close("all")
+    return bundles
+
+
+def is_figure(value: Any) -> bool:
+    """True for a matplotlib figure."""
+    kind = getattr(sys.modules.get("matplotlib.figure"), "Figure", None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _figure_bundle(value: Any) -> Bundle | None:
+    if not is_figure(value):
+        return None
+    buffer = io.BytesIO()
+    value.savefig(buffer, format="png", bbox_inches="tight")
+    return {"image/png": buffer.getvalue()}
+
+
+def _protocol_bundle(value: Any) -> Bundle:
+    if isinstance(value, type):
+        return {}  # a class that defines _repr_html_ for its instances
+    found: Bundle = {}
+    for media_type, data in _raw_bundle(value).items():
+        clean = _clean(media_type, data)
+        if clean is not None:
+            found[media_type] = clean
+    return found
+
+
+def _raw_bundle(value: Any) -> dict[Any, Any]:
+    whole = _call(value, "_repr_mimebundle_")
+    whole = whole[0] if isinstance(whole, tuple) and whole else whole
+    if isinstance(whole, dict):
+        return dict(whole)
+    return {kind: _call(value, method) for method, kind in _METHODS.items()}
+
+
+def _call(value: Any, method: str) -> Any:
+    """Return what the method gives; None where it is missing or fails, as the protocol says."""
+    try:
+        function = getattr(value, method, None)
+        result = function() if callable(function) else None
+    except Exception:  # noqa: BLE001 - a display must not fail the run
+        return None
+    # Some libraries return (data, metadata).
+    return result[0] if isinstance(result, tuple) and method != "_repr_mimebundle_" else result
+
+
+def _clean(media_type: Any, data: Any) -> str | bytes | None:
+    if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type) or data is None:
+        return None
+    if type(data) is bytes:
+        return data
+    if isinstance(data, str):
+        return printable(str(data))
+    if "json" not in media_type:
+        return None
+    try:
+        return json.dumps(data)
+    except (TypeError, ValueError, RecursionError):
+        return None

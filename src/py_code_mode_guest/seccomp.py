@@ -1,0 +1,299 @@
+"""What a worker may ask of the kernel, as a table, and its compilation to a seccomp filter.
+
+Pure data and arithmetic: nothing here makes a system call. ``POLICY`` is the whole rule book; what
+is not in it fails with EPERM, so whatever newer kernels add is denied until somebody reads about
+it. Two facts of the kernel carry the design:
+
+- The filter sees arguments, never what they point to, as 64-bit registers; BPF loads 32 bits. The
+  kernel reads an ``int`` parameter from the low word alone, so that is all there is to compare;
+  a pointer or a ``long`` has to be compared in both words.
+- For calls that are allowed whatever their arguments, the kernel keeps a bitmap and never runs the
+  filter. The others are found by binary search, so the price of a rule is about ten comparisons.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from py_code_mode_guest.syscalls import Machine, this_machine
+
+ALLOW: Final = 0x7FFF0000
+KILL_PROCESS: Final = 0x80000000
+#: Or-ed with an errno; with 0 the call is skipped and the caller is told that it succeeded.
+ERRNO: Final = 0x00050000
+
+DENY: Final = ERRNO | errno.EPERM
+NO_SUCH_CALL: Final = ERRNO | errno.ENOSYS
+NOT_SUPPORTED: Final = ERRNO | errno.EOPNOTSUPP  # the same number as ENOTSUP on Linux
+PRETEND: Final = ERRNO | 0
+
+#: Stands in a check for the pid of the process that installs the filter.
+OWN_PID: Final = -1
+
+
+class Check(NamedTuple):
+    """One 32-bit word of an argument, masked, must be one of the values."""
+
+    arg: int
+    values: tuple[int, ...]
+    mask: int = 0xFFFFFFFF
+    high: bool = False
+
+
+#: Checks that must all hold for the call to be allowed.
+Case = tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class When:
+    """Allows a call when any of its cases holds; denies it otherwise."""
+
+    cases: tuple[Case, ...]
+
+
+Action = int | When
+
+
+def _when(*checks: Check) -> When:
+    return When((checks,))
+
+
+def _null(arg: int) -> Case:
+    """A pointer argument that is NULL: both words, or a pointer to 4 GiB would pass for it."""
+    return Check(arg, (0,)), Check(arg, (0,), high=True)
+
+
+# fmt: off
+#: Safe with any argument: they touch memory, time, own threads, descriptors the worker was given,
+#: or paths, and paths are Landlock's (or the own uid's) matter.
+_HARMLESS: Final = """
+    access alarm brk capget chdir clock_getres clock_gettime clock_nanosleep close close_range
+    copy_file_range creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_pwait
+    epoll_pwait2 epoll_wait eventfd eventfd2 exit exit_group faccessat faccessat2 fadvise64
+    fallocate fchdir fdatasync flock fstat fstatfs fsync ftruncate futex futex_waitv getcpu getcwd
+    getdents getdents64 getegid geteuid getgid getgroups getitimer getpeername getpgid getpgrp
+    getpid getppid getpriority getrandom getresgid getresuid getrlimit getrusage getsid getsockname
+    getsockopt gettid gettimeofday getuid lseek lstat membarrier mincore mkdir mkdirat mmap
+    mprotect mremap msync munmap nanosleep newfstatat pause pipe poll ppoll pread64 preadv preadv2
+    pselect6 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recvfrom recvmsg
+    rename renameat restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask
+    rt_sigreturn rt_sigsuspend rt_sigtimedwait sched_get_priority_max sched_get_priority_min
+    sched_getaffinity sched_getparam sched_getscheduler sched_rr_get_interval sched_yield select
+    sendfile set_robust_list set_tid_address setitimer shutdown sigaltstack stat statfs statx
+    symlink symlinkat sync_file_range sysinfo time timer_create timer_delete timer_getoverrun
+    timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime times umask uname
+    unlink unlinkat wait4 waitid write writev
+""".split()  # noqa: SIM905 - a list of strings of this length reads worse
+
+#: Neither Landlock nor anything else but the owner's uid guards the metadata of files.
+_METADATA: Final = (
+    "chmod", "chown", "fchmod", "fchmodat", "fchmodat2", "fchown", "fchownat", "futimesat",
+    "lchown", "utime", "utimensat", "utimes",
+)
+_XATTR: Final = (
+    "fgetxattr", "flistxattr", "fremovexattr", "fsetxattr", "getxattr", "getxattrat", "lgetxattr",
+    "listxattr", "listxattrat", "llistxattr", "lremovexattr", "lsetxattr", "removexattr",
+    "removexattrat", "setxattr", "setxattrat",
+)
+# fmt: on
+
+# Refused: O_TRUNC without write access, which Landlock below ABI 3 does not see, and access mode 3
+# (neither readable nor writable), which it does not see either, and which truncates as well.
+_OPEN_FLAGS: Final = (0o0, 0o1, 0o2, 0o1001, 0o1002)
+_OPEN_MASK: Final = 0o1003
+
+# CLONE_THREAD, with the flags that glibc and musl give a thread or a subset: VM FS FILES SIGHAND
+# SYSVSEM SETTLS PARENT_SETTID CHILD_CLEARTID DETACHED CHILD_SETTID. No CLONE_NEW*, no exit signal.
+_CLONE_THREAD: Final = 0x00010000
+_CLONE_OPTIONAL: Final = 0x017C0F00
+
+_MSG_FASTOPEN: Final = 0x20000000  # makes a connect() of a send
+_AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_O_NOTIFICATION_PIPE: Final = 0x80  # O_EXCL: a pipe for kernel events
+_RENAME_KNOWN: Final = 0x3  # NOREPLACE, EXCHANGE; not WHITEOUT, which makes a device node
+
+# F_DUPFD GETFD SETFD GETFL SETFL GETLK SETLK SETLKW OFD_GETLK OFD_SETLK OFD_SETLKW DUPFD_CLOEXEC
+# GETPIPE_SZ; not F_SETOWN, F_SETSIG, F_NOTIFY, F_SETPIPE_SZ.
+_FCNTL: Final = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)
+# TCGETS, TCGETS2, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, and FICLONE for file copies.
+_IOCTL: Final = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x40049409)
+# PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME, PR_GET_NO_NEW_PRIVS, PR_SET_VMA (malloc names memory).
+_PRCTL: Final = (3, 15, 16, 39, 0x53564D41)
+# ARCH_SET_GS, ARCH_SET_FS, ARCH_GET_FS, ARCH_GET_GS.
+_ARCH_PRCTL: Final = (0x1001, 0x1002, 0x1003, 0x1004)
+# What allocators and libraries ask; not MERGEABLE, by which pages tell of others' memory.
+_MADVISE: Final = (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 22, 23, 25, 102, 103)
+# SO_REUSEADDR SNDBUF RCVBUF KEEPALIVE OOBINLINE LINGER RCVTIMEO SNDTIMEO (two numbers each); not
+# SO_ATTACH_FILTER. TCP_NODELAY KEEPIDLE KEEPINTVL KEEPCNT QUICKACK USER_TIMEOUT; not ULP, FASTOPEN.
+_SOL_SOCKET: Final = Check(1, (1,)), Check(2, (2, 7, 8, 9, 10, 13, 20, 21, 66, 67))
+_IPPROTO_TCP: Final = Check(1, (6,)), Check(2, (1, 4, 5, 6, 12, 18))
+
+#: The rule book, but for what :func:`policy` adds. Absent means EPERM.
+#:
+#: mmap and mprotect may make memory executable: libraries are loaded late, and machine code can do
+#: nothing but make system calls, which come through here.
+POLICY: Final[Mapping[str, Action]] = {
+    **dict.fromkeys(_HARMLESS, ALLOW),
+    # shutil and tempfile take these for a file system without extended attributes.
+    **dict.fromkeys(_XATTR, NOT_SUPPORTED),
+    # Their flags are behind a pointer, out of our sight; libc falls back to the older call.
+    "clone3": NO_SUCH_CALL,
+    "openat2": NO_SUCH_CALL,
+    "open": _when(Check(1, _OPEN_FLAGS, mask=_OPEN_MASK)),
+    "openat": _when(Check(2, _OPEN_FLAGS, mask=_OPEN_MASK)),
+    "clone": _when(
+        Check(0, (_CLONE_THREAD,), mask=0xFFFFFFFF & ~_CLONE_OPTIONAL), Check(0, (0,), high=True)
+    ),
+    # A datagram socket can send to any socket by its path, which Landlock does not see.
+    "socketpair": _when(Check(0, (_AF_UNIX,)), Check(1, (_SOCK_STREAM,), mask=_SOCK_TYPE_MASK)),
+    "sendto": _when(*_null(4), Check(3, (0,), mask=_MSG_FASTOPEN)),
+    # msg_name is behind a pointer. It is harmless: the only sockets here are connected streams
+    # (socketpair above, or handed in by the host), which refuse or ignore an address but for
+    # MSG_FASTOPEN. sendmmsg, which has a flags word per message, is denied.
+    "sendmsg": _when(Check(2, (0,), mask=_MSG_FASTOPEN)),
+    "setsockopt": When((_SOL_SOCKET, _IPPROTO_TCP)),
+    # pid_t is an int, so the low word is all of it. 0, -1 and negative numbers (groups, everybody)
+    # are not our pid. tgkill only reaches threads of the group it names.
+    "kill": _when(Check(0, (OWN_PID,))),
+    "tgkill": _when(Check(0, (OWN_PID,))),
+    "prlimit64": _when(Check(0, (0, OWN_PID)), *_null(2)),
+    "fcntl": _when(Check(1, _FCNTL)),
+    "ioctl": _when(Check(1, _IOCTL)),
+    "prctl": _when(Check(0, _PRCTL)),
+    "arch_prctl": _when(Check(0, _ARCH_PRCTL)),
+    "madvise": _when(Check(2, _MADVISE)),
+    "pipe2": _when(Check(1, (0,), mask=_O_NOTIFICATION_PIPE)),
+    "renameat2": _when(Check(4, (0,), mask=0xFFFFFFFF & ~_RENAME_KNOWN)),
+}
+
+
+def policy(*, own_uid: bool, truncate: bool) -> Mapping[str, Action]:
+    """Return the rule book for a worker.
+
+    Args:
+        own_uid: The session has a uid of its own, so that file modes, owners and times are its
+            own affair. Otherwise changing them is skipped and reported as a success.
+        truncate: ``truncate(path)`` is guarded by Landlock (ABI 3 or later).
+    """
+    rules = {**POLICY, **dict.fromkeys(_METADATA, ALLOW if own_uid else PRETEND)}
+    return {**rules, "truncate": ALLOW} if truncate else rules
+
+
+class _Instruction(NamedTuple):
+    """``struct sock_filter`` of classic BPF."""
+
+    code: int
+    k: int
+    jt: int = 0
+    jf: int = 0
+
+    def pack(self) -> bytes:
+        return struct.pack("=HBBI", self.code, self.jt, self.jf, self.k & 0xFFFFFFFF)
+
+
+_LOAD, _AND, _JUMP, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
+_NUMBER_OFFSET, _ARCH_OFFSET, _ARGS_OFFSET = 0, 4, 16
+_X32_BIT: Final = 0x40000000
+
+_Code = tuple[_Instruction, ...]
+#: The first number of a range of calls, and what to do with them.
+_Range = tuple[int, _Code]
+
+
+@dataclass(frozen=True)
+class FilterProgram:
+    """A compiled filter; ``pid_offsets`` are the byte positions where the worker's pid goes."""
+
+    machine: Machine
+    code: bytes = field(repr=False)
+    pid_offsets: tuple[int, ...]
+
+    def for_pid(self, pid: int) -> bytes:
+        """Return the instructions for the process that has this pid."""
+        code = bytearray(self.code)
+        for offset in self.pid_offsets:
+            struct.pack_into("=I", code, offset, pid)
+        return bytes(code)
+
+
+def compile_filter(
+    *, own_uid: bool, truncate: bool, machine: Machine | None = None
+) -> FilterProgram:
+    """Compile :func:`policy` for a machine, by default this one. Raises ValueError if unknown."""
+    machine = machine or this_machine()
+    if machine is None:
+        raise ValueError("seccomp filters are made for 64-bit Linux on x86_64 and aarch64 only")
+    rules = policy(own_uid=own_uid, truncate=truncate)
+    program = [
+        _Instruction(_LOAD, _ARCH_OFFSET),
+        _Instruction(_JUMP_EQUAL, machine.audit_arch, jt=1),
+        _Instruction(_RETURN, KILL_PROCESS),
+        _Instruction(_LOAD, _NUMBER_OFFSET),
+        *_search(_ranges(machine, rules)),
+    ]
+    # OWN_PID is no argument word, so these are the comparisons with it and nothing else.
+    slots = tuple(8 * i + 4 for i, instruction in enumerate(program) if instruction.k == OWN_PID)
+    return FilterProgram(machine, b"".join(i.pack() for i in program), slots)
+
+
+def _ranges(machine: Machine, rules: Mapping[str, Action]) -> list[_Range]:
+    """Cut all numbers into ranges that are treated alike, lowest first."""
+    deny = _body(DENY)
+    actions = {n: _body(rules[name]) for name, n in machine.numbers.items() if name in rules}
+    starts = {0, *actions, *(number + 1 for number in actions)}
+    ranges = [(start, actions.get(start, deny)) for start in sorted(starts)]
+    if machine is Machine.X86_64:
+        # The x32 ABI has the same audit arch; its numbers are ours with this bit set.
+        ranges.append((_X32_BIT, _body(NO_SUCH_CALL)))
+    return [
+        current
+        for previous, current in zip([None, *ranges], ranges, strict=False)
+        if previous is None or previous[1] != current[1]
+    ]
+
+
+def _search(ranges: Sequence[_Range]) -> list[_Instruction]:
+    """Find the range of the loaded number by halving, then run its body."""
+    if len(ranges) == 1:
+        return list(ranges[0][1])
+    middle = len(ranges) // 2
+    lower, upper = _search(ranges[:middle]), _search(ranges[middle:])
+    start = ranges[middle][0]
+    if len(lower) <= 0xFF:
+        branch = [_Instruction(_JUMP_AT_LEAST, start, jt=len(lower))]
+    else:  # conditional jumps reach 255 instructions, plain ones any number
+        branch = [
+            _Instruction(_JUMP_AT_LEAST, start, jt=0, jf=1),
+            _Instruction(_JUMP, len(lower)),
+        ]
+    return [*branch, *lower, *upper]
+
+
+def _body(action: Action) -> _Code:
+    if isinstance(action, int):
+        return (_Instruction(_RETURN, action),)
+    cases = [instruction for case in action.cases for instruction in _case(case)]
+    return (*cases, _Instruction(_RETURN, DENY))
+
+
+def _case(case: Case) -> list[_Instruction]:
+    """Allow if every check holds; otherwise go on behind the case."""
+    code = [_Instruction(_RETURN, ALLOW)]
+    for check in reversed(case):
+        code = [*_check(check, rest=len(code)), *code]
+    return code
+
+
+def _check(check: Check, *, rest: int) -> list[_Instruction]:
+    """Continue with the ``rest`` instructions that follow if the check holds, else skip them."""
+    code = [_Instruction(_LOAD, _ARGS_OFFSET + 8 * check.arg + 4 * check.high)]
+    if check.mask != 0xFFFFFFFF:
+        code.append(_Instruction(_AND, check.mask))
+    for left in range(len(check.values) - 1, -1, -1):
+        value = check.values[len(check.values) - 1 - left]
+        code.append(_Instruction(_JUMP_EQUAL, value, jt=left, jf=0 if left else rest))
+    return code

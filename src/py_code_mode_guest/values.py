@@ -1,0 +1,311 @@
+"""Python values on the wire: JSON types and bytes as they are, anything else by a stated rule.
+
+Two directions of strictness. A run's *value* always gets through: what has no JSON form becomes
+its ``repr``. An *argument* of a host call must arrive as what it is, or be refused by its path.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn
+
+import msgpack
+
+from py_code_mode_guest.wire import EXT_BLOB, EXT_INTEGER, EXT_RECORD
+
+MAX_DEPTH: Final = 100
+#: CPython refuses to print longer integers by default, and so do JSON readers.
+MAX_DIGITS: Final = 4300
+_MAX_BITS: Final = int(MAX_DIGITS / math.log10(2))
+#: Printing an integer is quadratic; beyond this it is described instead.
+_MAX_PRINTED_BITS: Final = 30 * _MAX_BITS
+
+
+class UnencodableError(TypeError):
+    """Raised when an argument has no exact form on the wire; the message names where it sits."""
+
+
+class _Unshaped(Exception):  # noqa: N818 - a signal inside this module
+    """The whole value has no JSON shape: a cycle, too deep, or a dict with other keys."""
+
+
+class _OverBudget(Exception):  # noqa: N818 - a signal inside this module
+    """The value is larger than the answer may be."""
+
+
+class Record(dict[str, Any]):
+    """A read-only record from the host: ``x.name`` and ``x["name"]`` are the same."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no field {name!r}; there are: {', '.join(self)}") from None
+
+    def __dir__(self) -> list[str]:
+        return list(self)
+
+    def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise TypeError("records are read-only; dict(record) gives a copy to change")
+
+    __setattr__ = __delattr__ = __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Record, (dict(self),)
+
+
+class Blob:
+    """Bytes with a media type: how rich values (a DataFrame, an image) cross the wire."""
+
+    __slots__ = ("body", "media_type")
+
+    def __init__(self, media_type: str, body: bytes) -> None:
+        self.media_type = media_type
+        self.body = body
+
+
+def ext_hook(code: int, data: bytes) -> Any:
+    """Decode the extension types a host's frame may carry."""
+    if code == EXT_INTEGER:
+        return int.from_bytes(data, "big", signed=True)
+    if code == EXT_RECORD:
+        return Record(msgpack.unpackb(data, ext_hook=ext_hook, strict_map_key=True))
+    if code == EXT_BLOB:
+        return Blob(*msgpack.unpackb(data))
+    raise ValueError(f"unknown extension type {code}")
+
+
+def encode_argument(
+    value: Any, *, exact: bool, where: str, rich: Callable[[Any], Blob | None]
+) -> Any:
+    """Return ``value`` for the wire; with ``exact`` only what can be given back equal.
+
+    ``rich`` may turn an object into a Blob. Raises UnencodableError.
+    """
+
+    def other(item: Any, path: str, depth: int) -> Any:
+        if not exact and type(item) is tuple:
+            return encoder.encode(list(item), path, depth)
+        blob = rich(item)
+        if blob is None:
+            raise UnencodableError(f"{path} is {_kind(item)}, which has no exact JSON form")
+        return msgpack.ExtType(EXT_BLOB, msgpack.packb([blob.media_type, blob.body]))
+
+    encoder = _Encoder(other, exact=exact, budget=None)
+    try:
+        return encoder.encode(value, where, 0)
+    except _Unshaped as error:
+        raise UnencodableError(str(error)) from None
+
+
+def encode_result(value: Any, max_bytes: int) -> tuple[Any, bool]:
+    """Return a run's value for the wire and whether it was cut; never refuses.
+
+    Raises only what an interrupt raises inside a slow ``__repr__``.
+    """
+
+    def other(item: Any, path: str, depth: int) -> Any:
+        if type(item) in (tuple, set, frozenset):
+            return encoder.encode(list(item), path, depth)
+        scalar = _numpy_scalar(item)
+        text = safe_repr(item, max_bytes) if scalar is None else scalar[0]
+        return encoder.encode(text, path, depth)
+
+    encoder = _Encoder(other, exact=False, budget=max_bytes)
+    try:
+        return encoder.encode(value, "value", 0), False
+    except _OverBudget:
+        return _cut(value, max_bytes), True
+    except _Unshaped:
+        text = safe_repr(value, max_bytes + 1)
+        return (text, False) if len(text.encode()) <= max_bytes else (_cut(text, max_bytes), True)
+
+
+class _Encoder:
+    """One walk over one value; ``other`` decides on types without a JSON form."""
+
+    def __init__(
+        self, other: Callable[[Any, str, int], Any], *, exact: bool, budget: int | None
+    ) -> None:
+        self._other = other
+        self._exact = exact
+        self._left = math.inf if budget is None else budget
+        self._open: set[int] = set()
+
+    def encode(self, value: Any, path: str, depth: int) -> Any:
+        kind = type(value)
+        if value is None or kind is bool:
+            self._spend(1)
+            return value
+        handler = _HANDLERS.get(kind)
+        if handler is None:
+            return self._other(value, path, depth)
+        return handler(self, value, path, depth)
+
+    def _text(self, value: str, path: str, _depth: int) -> str:
+        try:
+            self._spend(len(value) if value.isascii() else len(value.encode()))
+        except UnicodeEncodeError:
+            if self._exact or self._left == math.inf:
+                raise UnencodableError(f"{path} has a lone surrogate, which is no text") from None
+            value = printable(value)
+            self._spend(len(value))
+        return value
+
+    def _bytes(self, value: bytes, _path: str, _depth: int) -> bytes:
+        self._spend(len(value))
+        return value
+
+    def _float(self, value: float, path: str, _depth: int) -> float:
+        self._spend(9)
+        if self._exact and not math.isfinite(value):
+            raise UnencodableError(f"{path} is {value!r}, which has no JSON form")
+        return value
+
+    def _integer(self, value: int, path: str, _depth: int) -> Any:
+        if -(1 << 63) <= value < (1 << 63):
+            self._spend(5)
+            return value
+        if value.bit_length() > _MAX_BITS and not _few_digits(value):
+            if self._left == math.inf:
+                raise UnencodableError(f"{path} is an integer of over {MAX_DIGITS} digits")
+            return self._text(print_integer(value), path, 0)
+        data = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+        self._spend(len(data))
+        return msgpack.ExtType(EXT_INTEGER, data)
+
+    def _list(self, value: list[Any], path: str, depth: int) -> list[Any]:
+        self._enter(value, path, depth)
+        # A copy: agent threads may change the list while it is walked.
+        out = [self.encode(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(list(value))]
+        self._open.discard(id(value))
+        return out
+
+    def _dict(self, value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
+        self._enter(value, path, depth)
+        out = {}
+        for key, item in list(value.items()):
+            if type(key) is not str:
+                raise _Unshaped(f"{path} has the key {safe_repr(key, 80)}, and keys must be text")
+            name = self._text(key, f"a key of {path}", depth)
+            out[name] = self.encode(item, f"{path}[{name!r}]", depth + 1)
+        self._open.discard(id(value))
+        return out
+
+    def _enter(self, value: Any, path: str, depth: int) -> None:
+        self._spend(1)
+        if depth >= MAX_DEPTH:
+            raise _Unshaped(f"{path[:200]}… is nested more than {MAX_DEPTH} levels deep")
+        if id(value) in self._open:
+            raise _Unshaped(f"{path} contains itself")
+        self._open.add(id(value))
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _OverBudget
+
+
+_HANDLERS: Final[dict[type, Callable[[_Encoder, Any, str, int], Any]]] = {
+    str: _Encoder._text,  # noqa: SLF001 - the table belongs to the class
+    bytes: _Encoder._bytes,  # noqa: SLF001
+    float: _Encoder._float,  # noqa: SLF001
+    int: _Encoder._integer,  # noqa: SLF001
+    list: _Encoder._list,  # noqa: SLF001
+    dict: _Encoder._dict,  # noqa: SLF001
+    Record: _Encoder._dict,  # noqa: SLF001
+}
+
+
+def safe_repr(value: Any, max_chars: int) -> str:
+    """Return ``repr(value)``, cut, or a description where its ``__repr__`` fails."""
+    if type(value) is int:
+        return print_integer(value)[:max_chars]
+    try:
+        return printable(repr(value)[:max_chars])
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a __repr__ may raise anything
+        return f"<{_kind(value)} whose repr raised {type(error).__name__}>"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with lone surrogates escaped, so that it can be UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def print_integer(value: int) -> str:
+    """Return the digits of ``value``, or a description where printing would take very long."""
+    if value.bit_length() > _MAX_PRINTED_BITS:
+        return f"<int of about {int(value.bit_length() * math.log10(2)):,} digits>"
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        return str(value)
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+def _few_digits(value: int) -> bool:
+    return abs(value) < 10**MAX_DIGITS
+
+
+def _kind(value: Any) -> str:
+    kind = type(value)
+    name = getattr(kind, "__qualname__", "object")
+    module = getattr(kind, "__module__", "")
+    return f"a {name}" if module == "builtins" else f"a {module}.{name}"
+
+
+def _numpy_scalar(value: Any) -> tuple[Any] | None:
+    """Return ``(python scalar,)`` for a numpy number, text or bytes; None for anything else."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(value, numpy.generic):
+        return None
+    scalar = value.item()
+    return (scalar,) if type(scalar) in (bool, int, float, str, bytes) and _is_plain(value) else None
+
+
+def _is_plain(value: Any) -> bool:
+    return value.dtype.kind not in "mM"  # a date's item() may be a bare count of nanoseconds
+
+
+def _cut(value: Any, max_bytes: int) -> Any:
+    if type(value) is bytes:
+        return value[:max_bytes]
+    if type(value) is str:
+        text = value[:max_bytes]
+    else:
+        text, size = "", 0
+        parts = []
+        for part in _pieces(value, max_bytes, 0):
+            parts.append(part)
+            size += len(part)
+            if size > max_bytes:
+                break
+        text = "".join(parts)
+    return printable(text).encode()[:max_bytes].decode("utf-8", "ignore")
+
+
+def _pieces(value: Any, max_bytes: int, depth: int) -> Iterator[str]:
+    """Yield the ``repr`` of a large value bit by bit, so that only its beginning is ever made."""
+    kind = type(value)
+    if kind not in (list, tuple, set, frozenset, dict, Record) or depth > MAX_DEPTH:
+        yield safe_repr(value, max_bytes)
+        return
+    is_map = kind in (dict, Record)
+    opening, closing = ("{", "}") if is_map or kind is set else ("(", ")") if kind is tuple else ("[", "]")
+    yield opening
+    for number, item in enumerate(value):
+        if number:
+            yield ", "
+        yield from _pieces(item, max_bytes, depth + 1)
+        if is_map:
+            yield ": "
+            yield from _pieces(value[item], max_bytes, depth + 1)
+    yield closing

@@ -1,0 +1,234 @@
+"""A worker: the forked child that locks itself down and then runs one session's code.
+
+Order matters here; each step of :func:`confine` takes away what the next no longer needs. After it
+the process has one socket, one folder, and the system calls of ``lockdown``'s filter.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import os
+import pydoc
+import resource
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import types
+from dataclasses import dataclass
+from typing import Any, Final
+
+from py_code_mode_guest import errors, interrupts, lockdown, tracebacks
+from py_code_mode_guest.interpreter import Interpreter
+from py_code_mode_guest.namespaces import Namespace, Operation
+from py_code_mode_guest.output import Outlet, Stream
+from py_code_mode_guest.skills import Invoke, Skill, Skills
+from py_code_mode_guest.values import encode_result, ext_hook
+from py_code_mode_guest.wire import Channel
+
+MIB: Final = 1024 * 1024
+#: Room in the address space for libraries mapped later; their pages are the kernel's to drop.
+_LIBRARY_ROOM: Final = 1024 * MIB
+_THREAD_STACK: Final = 2 * MIB
+_SOCKET_FD: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What a worker may use, and the parts of the lockdown that the zygote made ready once."""
+
+    enforce: bool
+    landlock_abi: int
+    rules: lockdown.ReadRules
+    program: lockdown.FilterProgram
+    root: str
+    memory_mb: int
+    max_file_mb: int
+    max_open_files: int
+    max_threads: int
+    zygote_pid: int
+    address_space: int
+    data: int
+
+
+def main(sock: socket.socket, folder: str, uid: int | None, confinement: Confinement) -> None:
+    """Confine this process and serve the host until it goes away. Never returns."""
+    sock = confine(sock, os.path.join(confinement.root, folder), uid, confinement)
+    Guest(sock).serve()
+
+
+def confine(
+    sock: socket.socket, folder: str, uid: int | None, confinement: Confinement
+) -> socket.socket:
+    """Lock this process down for good; returns the socket under its new descriptor."""
+    _detach(sock)
+    _limit(confinement, own_uid=uid is not None)
+    if uid is not None:
+        lockdown.drop_bounding_set()
+        lockdown.become(uid, uid)
+    os.umask(0o077)
+    os.mkdir(folder, 0o700)
+    _environment(folder)
+    if confinement.enforce:
+        lockdown.drop_capabilities()
+        lockdown.set_dumpable(dumpable=False)
+    # After the change of uid, which would clear it.
+    lockdown.die_with_parent(confinement.zygote_pid)
+    if confinement.enforce:
+        lockdown.no_new_privileges()
+        lockdown.restrict_files(confinement.rules, [folder], abi=confinement.landlock_abi)
+    lockdown.close_all_fds_but([0, 1, 2, _SOCKET_FD])
+    if confinement.enforce:
+        lockdown.install_filter(confinement.program, os.getpid())
+    return socket.socket(fileno=_SOCKET_FD)
+
+
+def _detach(sock: socket.socket) -> None:
+    """Leave the zygote's session, signals and descriptors behind, but for the rules'."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.dup2(sock.detach(), _SOCKET_FD, inheritable=False)
+
+
+def _limit(confinement: Confinement, *, own_uid: bool) -> None:
+    quota = confinement.memory_mb * MIB
+    limits = {
+        # Private memory is what a session is charged for; the address space bounds the rest.
+        resource.RLIMIT_DATA: confinement.data + quota,
+        resource.RLIMIT_AS: confinement.address_space + quota + _LIBRARY_ROOM,
+        resource.RLIMIT_FSIZE: confinement.max_file_mb * MIB,
+        resource.RLIMIT_NOFILE: confinement.max_open_files,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    if own_uid:  # without one the kernel would count every session's threads together
+        limits[resource.RLIMIT_NPROC] = confinement.max_threads
+    for what, value in limits.items():
+        hard = resource.getrlimit(what)[1]
+        bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (bounded, bounded))
+    with contextlib.suppress(OSError):  # no /proc, or a supervisor that fixed it: not security
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(fd, b"1000")
+        os.close(fd)
+    os.nice(5)
+    threading.stack_size(_THREAD_STACK)
+
+
+def _environment(folder: str) -> None:
+    os.environ.clear()
+    os.environ.update(
+        HOME=folder,
+        TMPDIR=folder,
+        MPLCONFIGDIR=os.path.join(folder, ".matplotlib"),
+        MPLBACKEND="module://py_code_mode_guest.mpl_backend",
+        PATH="",
+        USER="session",
+        LOGNAME="session",
+        LANG="C.UTF-8",
+        TZ="UTC",
+        OPENBLAS_NUM_THREADS="1",
+    )
+    tempfile.tempdir = folder
+    os.chdir(folder)
+    # Last, so that a file in the folder never hides the standard library.
+    sys.path.append(folder)
+
+
+class Guest:
+    """Serves the host's frames: one ``open``, then ``run`` after ``run``."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._channel = Channel(sock, ext_hook)
+        self._outlet = Outlet(self._channel.send)
+        self._interpreter = Interpreter(self._outlet)
+        self._prepare_modules()
+
+    def serve(self) -> None:
+        """Answer commands until the host closes the socket, which ends the process."""
+        self._channel.send({"type": "ready"})
+        while True:
+            command = self._channel.next_command()
+            if command["type"] == "open":
+                self._open(command["namespaces"])
+            else:
+                self._run(command)
+
+    def _open(self, namespaces: dict[str, list[dict[str, str]]]) -> None:
+        scope: dict[str, Any] = dict(errors.BY_NAME)
+        for name, operations in namespaces.items():
+            if name == "skills":
+                scope[name] = Skills(
+                    self._channel, name, operations, interpreter=self._interpreter, scope=scope
+                )
+            else:
+                scope[name] = Namespace(self._channel, name, operations)
+        self._interpreter.globals.update(scope)
+
+    def _run(self, command: dict[str, Any]) -> None:
+        max_bytes: int = command["max_output_bytes"]
+        interrupts.install()
+        self._outlet.begin(max_bytes)
+
+        def work() -> tuple[Any, bool]:
+            value = self._interpreter.run(command["code"], command["name"])
+            return encode_result(value, max_bytes)
+
+        outcome, error = interrupts.guarded(work)
+        answer: dict[str, Any] = {"type": "done", "id": command["id"], "value": None}
+        if outcome is not None:
+            answer["value"], cut = outcome
+            if cut:
+                self._outlet.truncated.add("value")
+        else:
+            answer["error"] = _describe(error)
+        answer["parts"] = self._outlet.end()
+        answer["truncated"] = sorted(self._outlet.truncated)
+        self._channel.send(answer)
+
+    def _prepare_modules(self) -> None:
+        """Point Python's own doors (streams, help, imports of our errors) at this session."""
+        sys.stdin = io.StringIO("")
+        sys.stdout = sys.__stdout__ = Stream("stdout", self._outlet)  # type: ignore[misc, assignment]
+        sys.stderr = sys.__stderr__ = Stream("stderr", self._outlet)  # type: ignore[misc, assignment]
+        builtins.help = _help
+        package = types.ModuleType("py_code_mode", "In a session only `errors` is here.")
+        package.__path__ = []
+        package.errors = errors  # type: ignore[attr-defined]
+        sys.modules["py_code_mode"] = package
+        sys.modules["py_code_mode.errors"] = errors
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:  # or every session would draw the zygote's random numbers
+            numpy.random.seed()
+
+
+def _describe(error: BaseException | None) -> dict[str, str]:
+    """Return type and traceback of what a run raised; its ``__str__`` may be slow or hostile."""
+    assert error is not None  # noqa: S101 - guarded() returns a result or an error
+    name = str(type(error).__name__)[:200]
+    text, failure = interrupts.guarded(lambda: tracebacks.render(error))
+    if text is None:
+        kind = type(failure).__name__
+        text = f"{name} (its traceback could not be shown: {kind} while printing it)"
+    return {"type": name, "traceback": text}
+
+
+def _help(*args: Any) -> None:
+    """Print what a namespace, an operation or a skill is; anything else as Python's own help."""
+    if not args:
+        sys.stdout.write("help(object) describes it; try help(tools), help(skills), help(artifacts)\n")
+    elif isinstance(args[0], (Namespace, Invoke)):
+        sys.stdout.write(f"{args[0]!r}\n")
+    elif isinstance(args[0], (Operation, Skill)):
+        sys.stdout.write(f"{args[0].__doc__}\n")
+    else:
+        pydoc.Helper(input=io.StringIO(""), output=sys.stdout)(args[0])

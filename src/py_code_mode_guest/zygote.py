@@ -1,0 +1,281 @@
+"""The zygote: a warm, single-threaded template process that forks workers in milliseconds.
+
+Started by exec with an empty environment, so that it never held a secret. It speaks msgpack
+messages over one SOCK_SEQPACKET socket, and does whatever needs a session's uid: forking into it,
+signalling its processes, measuring and removing its folder. When the host goes away it ends every
+worker, removes every folder and exits.
+
+Host to zygote: ``fork`` (with the worker's socket attached), ``signal``, ``measure``, ``wipe``.
+Zygote to host: ``up``, ``forked`` (with a pidfd attached), ``exited``, ``measured``, ``wiped``,
+``refused``.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgpack
+
+from py_code_mode_guest import folders, lockdown, worker
+
+_MAX_MESSAGE: Final = 64 * 1024
+_CONTROL_FD: Final = 3
+
+
+class Zygote:
+    """The loop of the template process."""
+
+    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+        self._control = control
+        self._root: str = config["root"]
+        self._workers: dict[int, int] = {}  # pid -> the host's worker id
+        self._folders: dict[str, int | None] = {}  # folder -> the uid that owns it
+        self._confinement, self.report = _prepare(config)
+
+    def serve(self) -> None:
+        """Answer the host until it is gone."""
+        wakeup, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+        self._send({"type": "up", **self.report})
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(wakeup, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == wakeup:
+                    os.read(wakeup, 512)
+                    self._reap()
+                else:
+                    self._answer()
+
+    def _answer(self) -> None:
+        message, fds = _receive(self._control)
+        if message is None:
+            self._finish()
+        handler: Callable[..., None] = getattr(self, f"_on_{message['type']}")
+        handler(message, fds)
+        for fd in fds:
+            os.close(fd)
+
+    def _on_fork(self, message: dict[str, Any], fds: list[int]) -> None:
+        folder, uid = message["folder"], message["uid"]
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._send({"type": "refused", "id": message["id"], "reason": f"fork: {error}"})
+            return
+        if pid == 0:
+            self._become_worker(fds[0], folder, uid)
+        self._workers[pid] = message["id"]
+        self._folders[folder] = uid
+        pidfd = os.pidfd_open(pid)
+        self._send({"type": "forked", "id": message["id"], "pid": pid}, [pidfd])
+        os.close(pidfd)
+
+    def _become_worker(self, fd: int, folder: str, uid: int | None) -> None:
+        try:
+            worker.main(socket.socket(fileno=fd), folder, uid, self._confinement)
+        except BaseException as error:  # noqa: BLE001 - the child must not return to this loop
+            text = f"{type(error).__name__}: {error}"
+            reason = msgpack.packb({"type": "failed", "reason": text[:2000]})
+            os.write(_CONTROL_FD, len(reason).to_bytes(4, "little") + reason)
+        finally:
+            os._exit(70)
+
+    def _on_signal(self, message: dict[str, Any], _fds: list[int]) -> None:
+        for pid, worker_id in self._workers.items():
+            # Ours until reaped here, so the pid cannot be another process's.
+            if worker_id == message["id"]:
+                os.kill(pid, message["signal"])
+
+    def _on_measure(self, message: dict[str, Any], _fds: list[int]) -> None:
+        """In a child: a walk may be slow, and as the folder's owner nothing is out of bounds."""
+
+        def measure() -> None:
+            sizes = {
+                folder: folders.measure(os.path.join(self._root, folder), self._folders[folder])
+                for folder in message["folders"]
+                if folder in self._folders
+            }
+            self._send({"type": "measured", "token": message["token"], "sizes": sizes})
+
+        self._in_child(measure)
+
+    def _on_wipe(self, message: dict[str, Any], _fds: list[int]) -> None:
+        folder = message["folder"]
+        uid = self._folders.pop(folder, None)
+
+        def wipe() -> None:
+            error = folders.wipe(os.path.join(self._root, folder), uid)
+            self._send({"type": "wiped", "folder": folder, "error": error})
+
+        self._in_child(wipe)
+
+    def _in_child(self, work: Callable[[], None]) -> None:
+        try:
+            pid = os.fork()
+        except OSError:
+            work()  # no room for a process: slower, and just as right
+            return
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                work()
+            finally:
+                os._exit(0)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker_id = self._workers.pop(pid, None)
+            if worker_id is not None:
+                code = os.waitstatus_to_exitcode(status)
+                self._send({"type": "exited", "id": worker_id, "exit_code": code})
+
+    def _send(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
+        try:
+            socket.send_fds(self._control, [msgpack.packb(message)], fds or [])
+        except (BrokenPipeError, ConnectionError):
+            self._finish()
+
+    def _finish(self) -> None:
+        """The host is gone: leave no process and no folder behind."""
+        signal.set_wakeup_fd(-1)
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._workers:
+            os.waitpid(pid, 0)
+        for folder, uid in self._folders.items():
+            folders.wipe(os.path.join(self._root, folder), uid)
+        folders.remove_root(self._root)
+        os._exit(0)
+
+
+def _prepare(config: dict[str, Any]) -> tuple[worker.Confinement, dict[str, Any]]:
+    """Load what sessions share, learn what the kernel enforces, and get the lockdown ready."""
+    os.mkdir(config["root"], 0o711)
+    failed = _preload(config["preload"])
+    report = _probe(config, failed)
+    pages = _statm()
+    confinement = worker.Confinement(
+        enforce=config["enforce"],
+        landlock_abi=report["landlock"],
+        rules=lockdown.ReadRules.open(_readable(config["readable"]), hidden=config["hidden"]),
+        program=lockdown.compile_filter(
+            own_uid=report["own_uid"], truncate=report["landlock"] >= 3
+        ),
+        root=config["root"],
+        zygote_pid=os.getpid(),
+        address_space=pages[0] * resource.getpagesize(),
+        data=pages[5] * resource.getpagesize(),
+        **{name: config[name] for name in _LIMITS},
+    )
+    gc.collect()
+    gc.freeze()
+    return confinement, report
+
+
+_LIMITS: Final = ("memory_mb", "max_file_mb", "max_open_files", "max_threads")
+
+
+def _preload(modules: list[str]) -> dict[str, str]:
+    failed = {}
+    for name in modules:
+        try:
+            __import__(name)
+        except Exception as error:  # noqa: BLE001 - reported to the operator by name
+            failed[name] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def _probe(config: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
+    abi = min(lockdown.landlock_abi(), config["max_landlock_abi"])
+    own_uid = config["uid_probe"] is not None and _can_become(config["uid_probe"], config["root"])
+    # Sessions with uids of their own make their folders themselves, after the change of uid.
+    os.chmod(config["root"], 0o1733 if own_uid else 0o700)
+    return {
+        "pid": os.getpid(),
+        "landlock": abi if config["enforce"] else 0,
+        "seccomp": lockdown.seccomp_available(),
+        "own_uid": own_uid,
+        "preload_failed": failed,
+        "python": sys.version.split()[0],
+    }
+
+
+def _can_become(uid: int, root: str) -> bool:
+    """Try in a child whether sessions can have uids of their own and still read Python's files."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            lockdown.become(uid, uid)
+            for path in (os.__file__, msgpack.__file__, __file__, root):
+                os.stat(path)
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - any failure means no
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _readable(extra: list[str]) -> list[str]:
+    """What agent code may read: Python's trees, shared libraries, time zones, fonts, CA bundles."""
+    return [
+        *(path for path in sys.path if path),
+        *extra,
+        os.path.dirname(os.path.abspath(__file__)),
+        os.path.join(sys.base_prefix, "lib"),
+        *("/usr/lib", "/lib", "/lib64", "/usr/local/lib"),
+        *("/usr/share/zoneinfo", "/etc/localtime", "/usr/share/fonts", "/etc/fonts"),
+        *("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates"),
+        *("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"),
+    ]
+
+
+def _statm() -> list[int]:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return [int(number) for number in file.read().split()]
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any] | Any, list[int]]:
+    """Return the next message and the descriptors with it; (None, []) when the host is gone."""
+    try:
+        data, ancillary, _, _ = control.recvmsg(_MAX_MESSAGE, socket.CMSG_SPACE(16))
+    except ConnectionError:
+        return None, []
+    fds = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    return (msgpack.unpackb(data) if data else None), list(fds)
+
+
+def main() -> None:
+    """Serve the control socket whose descriptor is the one argument."""
+    os.dup2(int(sys.argv[1]), _CONTROL_FD, inheritable=False)
+    if int(sys.argv[1]) != _CONTROL_FD:
+        os.close(int(sys.argv[1]))
+    control = socket.socket(fileno=_CONTROL_FD)
+    lockdown.set_dumpable(dumpable=False)
+    config, _ = _receive(control)
+    if config is None:
+        return
+    Zygote(control, config).serve()
+
+
+if __name__ == "__main__":
+    main()
