@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one session, and one host, may use. Sizes in bytes or MiB, times in seconds, as named."""
+    """What one session, and one host, may use; each name says its unit."""
 
     execution_timeout_s: float = 60.0
     max_execution_timeout_s: float = 360.0
@@ -38,7 +38,7 @@ class Limits:
 
 
 class Record(Mapping[str, Any]):
-    """A read-only record: ``x.name`` and ``x["name"]`` are the same; ``dict(x)`` is its JSON object."""
+    """A read-only record: ``x.name`` is ``x["name"]``, and ``dict(x)`` its JSON object."""
 
     __slots__ = ()
 
@@ -64,7 +64,7 @@ class Record(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SkillRecord(Record):
-    """What a listing says of a skill. ``created_at`` is ISO 8601 in UTC; ``version`` starts at 1."""
+    """What a listing says of a skill; ``created_at`` is ISO 8601 in UTC, ``version`` from 1."""
 
     name: str
     description: str
@@ -147,10 +147,44 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a run: ``stdout``, ``stderr``, ``display``, ``tool_call``, ``result``.
+    """Something that happened in a run.
 
-    ``data`` is ``{"text": …}``, ``{"bundle": …}``, ``{"name", "status", "ms"}`` or the RunResult.
+    ``kind`` and ``data``: ``stdout``, ``stderr`` ``{"text": …}``; ``display`` ``{"bundle": …}``;
+    ``call`` ``{"name", "status", "ms"}``; ``result`` the RunResult, always last.
     """
 
     kind: str
     data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to run in a session's jail.
+
+    ``argv[0]`` is an absolute path; ``env`` is the whole environment it gets; ``ports`` are the
+    TCP ports it may connect to (None: any), enforced where the kernel can.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    stdin: bytes = b""
+    timeout_s: float = 60.0
+    max_output_bytes: int = MIB
+    network: bool = True
+    ports: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramEnd:
+    """How a program ended. ``exit_code`` is negative for a signal, None where it never started.
+
+    ``reason`` says why it did not start; ``truncated`` that output was over the limit, at which the
+    program is ended.
+    """
+
+    exit_code: int | None
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+    truncated: bool = False
+    reason: str = ""

@@ -57,7 +57,7 @@ def _write_dataframe(frame: Any) -> Blob:
     body = json.dumps(document, allow_nan=False).encode()
     try:
         pd.testing.assert_frame_equal(_read_dataframe(body), frame, check_exact=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - pandas says no in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnencodableError(
             f"this DataFrame would not come back equal ({reason}); convert the column to a plain"
@@ -67,20 +67,13 @@ def _write_dataframe(frame: Any) -> Blob:
 
 
 def _write_series(series: Any) -> dict[str, Any]:
-    kind = series.dtype.kind
-    name = str(series.dtype)
-    if kind in "mM" and hasattr(series.dt, "as_unit"):
-        values = [None if v != v else int(v) for v in series.astype("int64").tolist()]  # noqa: PLR0124
-        missing = series.isna().tolist()
-        return {"dtype": name, "values": [None if m else v for m, v in zip(missing, values, strict=True)]}
+    items = series.astype("int64").tolist() if series.dtype.kind in "mM" else series.tolist()
     missing = series.isna().tolist()
-    values = [_cell(v, gone) for v, gone in zip(series.tolist(), missing, strict=True)]
-    return {"dtype": name, "values": values}
+    values = [None if gone else _cell(item) for item, gone in zip(items, missing, strict=True)]
+    return {"dtype": str(series.dtype), "values": values}
 
 
-def _cell(value: Any, missing: bool) -> Any:
-    if missing:
-        return None
+def _cell(value: Any) -> Any:
     if type(value) is float and value in (float("inf"), float("-inf")):
         return {"float": repr(value)}
     if type(value) in (str, int, float, bool):
@@ -115,7 +108,7 @@ def _read_dataframe(body: bytes) -> Any:
 
 
 def _read_series(pd: Any, column: dict[str, Any]) -> Any:
-    values = [float(v["float"]) if isinstance(v, dict) else v for v in column["values"]]
+    values: list[Any] = [float(v["float"]) if isinstance(v, dict) else v for v in column["values"]]
     dtype = column["dtype"]
     if dtype.startswith(("datetime64", "timedelta64")):
         return _read_times(pd, values, dtype)
@@ -123,12 +116,12 @@ def _read_series(pd: Any, column: dict[str, Any]) -> Any:
 
 
 def _read_times(pd: Any, values: list[int | None], dtype: str) -> Any:
-    unit = dtype[dtype.index("[") + 1 :].split(",")[0].rstrip("]")
+    kind, _, rest = dtype.rstrip("]").partition("[")
+    unit, _, zone = rest.partition(", ")
     nat = -(1 << 63)
     counts = pd.Series([nat if v is None else v for v in values], dtype="int64")
-    if not dtype.startswith("datetime64") or "," not in dtype:
-        return counts.astype(f"{dtype.split('[')[0]}[{unit}]")
-    zone = dtype.split(",")[1].strip().rstrip("]")
+    if not zone:
+        return counts.astype(f"{kind}[{unit}]")
     return counts.astype(f"datetime64[{unit}]").dt.tz_localize("UTC").dt.tz_convert(zone)
 
 

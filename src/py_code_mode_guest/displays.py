@@ -8,7 +8,7 @@ import re
 import sys
 from typing import Any, Final
 
-from py_code_mode_guest.values import printable, safe_repr
+from py_code_mode_guest.texts import printable, safe_repr
 
 #: IPython's display protocol, which pandas, PIL, plotly, altair and others speak.
 _METHODS: Final = {

@@ -216,3 +216,7 @@ def _tree(cls: type[CodeModeError]) -> list[type[CodeModeError]]:
 
 #: The allow-list of classes that may be rebuilt from the wire.
 BY_NAME: dict[str, type[CodeModeError]] = {cls.__name__: cls for cls in _tree(CodeModeError)}
+
+for _cls in BY_NAME.values():
+    # The name that agent code and tracebacks know them by, on both sides.
+    _cls.__module__ = "py_code_mode.errors"

@@ -1,7 +1,6 @@
 """Runs agent code: persistent globals, the last expression's value, top-level ``await``."""
 
 from __future__ import annotations
-
 import __future__
 
 import ast

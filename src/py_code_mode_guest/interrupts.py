@@ -26,7 +26,7 @@ class _State:
 
 
 def install() -> None:
-    """Take SIGINT for this process; called before each run, since agent code may have changed it."""
+    """Take SIGINT for this process; before each run, since agent code may have changed it."""
     _State.main = threading.get_ident()
     _State.noted = False
     if signal.getsignal(signal.SIGINT) is not _on_sigint:
@@ -50,7 +50,7 @@ def guarded(function: Callable[[], T]) -> tuple[T | None, BaseException | None]:
         _State.running = _State.armed = True
         result = function()
         _State.running = _State.armed = False
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the result is what was raised
         _State.running = _State.armed = False
         return None, error
     return result, None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from py_code_mode_guest import interrupts
-from py_code_mode_guest.values import printable
+from py_code_mode_guest.texts import printable
 
 _EAGER_LINES: Final = 500
 _GATHER_S: Final = 0.005
@@ -173,9 +173,7 @@ def _bundle_size(bundle: dict[str, str | bytes]) -> int:
     return sum(len(d) if isinstance(d, bytes) else len(d.encode()) for d in bundle.values())
 
 
-def _fit_bundle(
-    bundle: dict[str, str | bytes], room: int
-) -> tuple[dict[str, str | bytes], bool]:
+def _fit_bundle(bundle: dict[str, str | bytes], room: int) -> tuple[dict[str, str | bytes], bool]:
     """Return the representations that fit, plainest first, and whether any was left out."""
     kept: dict[str, str | bytes] = {}
     for media_type in sorted(bundle, key=lambda name: name != "text/plain"):

@@ -95,7 +95,9 @@ class Skills(Namespace):
         token, run = self._prepare(self.get(name), kwargs)
         try:
             result = run(**kwargs)
-            return self._interpreter.run_coroutine(result) if inspect.iscoroutine(result) else result
+            return (
+                self._interpreter.run_coroutine(result) if inspect.iscoroutine(result) else result
+            )
         finally:
             _chain.reset(token)
 

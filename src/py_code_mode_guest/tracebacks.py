@@ -19,7 +19,8 @@ def remember_source(filename: str, source: str) -> None:
     """Keep the source of a run or skill for tracebacks and ``inspect.getsource``."""
     if filename not in linecache.cache:
         _sources.append(filename)
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    lines = [line + "\n" for line in source.splitlines()]
+    linecache.cache[filename] = (len(source), None, lines, filename)
     while len(_sources) > _MAX_SOURCES:
         linecache.cache.pop(_sources.popleft(), None)
 

@@ -13,14 +13,13 @@ from typing import Any, Final, NoReturn
 
 import msgpack
 
+from py_code_mode_guest.texts import kind_of, print_integer, printable, safe_repr
 from py_code_mode_guest.wire import EXT_BLOB, EXT_INTEGER, EXT_RECORD
 
 MAX_DEPTH: Final = 100
 #: CPython refuses to print longer integers by default, and so do JSON readers.
 MAX_DIGITS: Final = 4300
 _MAX_BITS: Final = int(MAX_DIGITS / math.log10(2))
-#: Printing an integer is quadratic; beyond this it is described instead.
-_MAX_PRINTED_BITS: Final = 30 * _MAX_BITS
 
 
 class UnencodableError(TypeError):
@@ -52,8 +51,8 @@ class Record(dict[str, Any]):
     def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
         raise TypeError("records are read-only; dict(record) gives a copy to change")
 
-    __setattr__ = __delattr__ = __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setattr__ = __delattr__ = __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Record, (dict(self),)
@@ -93,7 +92,7 @@ def encode_argument(
             return encoder.encode(list(item), path, depth)
         blob = rich(item)
         if blob is None:
-            raise UnencodableError(f"{path} is {_kind(item)}, which has no exact JSON form")
+            raise UnencodableError(f"{path} is {kind_of(item)}, which has no exact JSON form")
         return msgpack.ExtType(EXT_BLOB, msgpack.packb([blob.media_type, blob.body]))
 
     encoder = _Encoder(other, exact=exact, budget=None)
@@ -212,54 +211,29 @@ class _Encoder:
 
 
 _HANDLERS: Final[dict[type, Callable[[_Encoder, Any, str, int], Any]]] = {
-    str: _Encoder._text,  # noqa: SLF001 - the table belongs to the class
-    bytes: _Encoder._bytes,  # noqa: SLF001
-    float: _Encoder._float,  # noqa: SLF001
-    int: _Encoder._integer,  # noqa: SLF001
-    list: _Encoder._list,  # noqa: SLF001
-    dict: _Encoder._dict,  # noqa: SLF001
-    Record: _Encoder._dict,  # noqa: SLF001
+    str: _Encoder._text,
+    bytes: _Encoder._bytes,
+    float: _Encoder._float,
+    int: _Encoder._integer,
+    list: _Encoder._list,
+    dict: _Encoder._dict,
+    Record: _Encoder._dict,
 }
 
 
-def safe_repr(value: Any, max_chars: int) -> str:
-    """Return ``repr(value)``, cut, or a description where its ``__repr__`` fails."""
-    if type(value) is int:
-        return print_integer(value)[:max_chars]
-    try:
-        return printable(repr(value)[:max_chars])
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - a __repr__ may raise anything
-        return f"<{_kind(value)} whose repr raised {type(error).__name__}>"
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with lone surrogates escaped, so that it can be UTF-8."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def print_integer(value: int) -> str:
-    """Return the digits of ``value``, or a description where printing would take very long."""
-    if value.bit_length() > _MAX_PRINTED_BITS:
-        return f"<int of about {int(value.bit_length() * math.log10(2)):,} digits>"
-    limit = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(0)
-    try:
-        return str(value)
-    finally:
-        sys.set_int_max_str_digits(limit)
-
-
 def _few_digits(value: int) -> bool:
-    return abs(value) < 10**MAX_DIGITS
+    bound: int = 10**MAX_DIGITS
+    return -bound < value < bound
 
 
-def _kind(value: Any) -> str:
-    kind = type(value)
-    name = getattr(kind, "__qualname__", "object")
-    module = getattr(kind, "__module__", "")
-    return f"a {name}" if module == "builtins" else f"a {module}.{name}"
+_BRACKETS: Final[dict[type, tuple[str, str]]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    set: ("{", "}"),
+    frozenset: ("{", "}"),
+    dict: ("{", "}"),
+    Record: ("{", "}"),
+}
 
 
 def _numpy_scalar(value: Any) -> tuple[Any] | None:
@@ -268,7 +242,9 @@ def _numpy_scalar(value: Any) -> tuple[Any] | None:
     if numpy is None or not isinstance(value, numpy.generic):
         return None
     scalar = value.item()
-    return (scalar,) if type(scalar) in (bool, int, float, str, bytes) and _is_plain(value) else None
+    return (
+        (scalar,) if type(scalar) in (bool, int, float, str, bytes) and _is_plain(value) else None
+    )
 
 
 def _is_plain(value: Any) -> bool:
@@ -295,11 +271,11 @@ def _cut(value: Any, max_bytes: int) -> Any:
 def _pieces(value: Any, max_bytes: int, depth: int) -> Iterator[str]:
     """Yield the ``repr`` of a large value bit by bit, so that only its beginning is ever made."""
     kind = type(value)
-    if kind not in (list, tuple, set, frozenset, dict, Record) or depth > MAX_DEPTH:
+    if kind not in _BRACKETS or depth > MAX_DEPTH:
         yield safe_repr(value, max_bytes)
         return
     is_map = kind in (dict, Record)
-    opening, closing = ("{", "}") if is_map or kind is set else ("(", ")") if kind is tuple else ("[", "]")
+    opening, closing = _BRACKETS[kind]
     yield opening
     for number, item in enumerate(value):
         if number:

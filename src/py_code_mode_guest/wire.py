@@ -1,7 +1,7 @@
-"""The guest's end of the wire: one socket, length-prefixed msgpack frames, overlapping calls.
+"""The guest's end of the wire: one socket, length-prefixed msgpack frames, calls that overlap.
 
-A frame is a 4-byte little-endian length and a msgpack map with a ``type``. Guest to host: ``ready``,
-``call``, ``output``, ``display``, ``done``. Host to guest: ``open``, ``run``, ``reply``.
+A frame is a 4-byte little-endian length and a msgpack map with a ``type``. Guest to host:
+``ready``, ``call``, ``output``, ``display``, ``done``. Host to guest: ``open``, ``run``, ``reply``.
 
 Any thread may call the host, and so may coroutines; replies come in any order. There is no reader
 thread: whoever waits first *leads*, reads for everybody, and hands the lead on when its own reply
@@ -203,7 +203,7 @@ class Channel:
             reply.done = True
             if reply in self._followers:
                 self._wake(reply)
-        if reply.loop is not None:
+        if reply.loop is not None and reply.future is not None:
             reply.loop.call_soon_threadsafe(_resolve, reply.future)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, change: int) -> None:

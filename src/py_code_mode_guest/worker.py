@@ -21,7 +21,7 @@ import types
 from dataclasses import dataclass
 from typing import Any, Final
 
-from py_code_mode_guest import errors, interrupts, lockdown, tracebacks
+from py_code_mode_guest import errors, interrupts, lockdown, refusals, tracebacks
 from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace, Operation
 from py_code_mode_guest.output import Outlet, Stream
@@ -57,6 +57,8 @@ class Confinement:
 def main(sock: socket.socket, folder: str, uid: int | None, confinement: Confinement) -> None:
     """Confine this process and serve the host until it goes away. Never returns."""
     sock = confine(sock, os.path.join(confinement.root, folder), uid, confinement)
+    if confinement.enforce:
+        refusals.install()
     Guest(sock).serve()
 
 
@@ -200,7 +202,7 @@ class Guest:
         sys.stdin = io.StringIO("")
         sys.stdout = sys.__stdout__ = Stream("stdout", self._outlet)  # type: ignore[misc, assignment]
         sys.stderr = sys.__stderr__ = Stream("stderr", self._outlet)  # type: ignore[misc, assignment]
-        builtins.help = _help
+        builtins.help = _help  # type: ignore[assignment]  # any callable will do
         package = types.ModuleType("py_code_mode", "In a session only `errors` is here.")
         package.__path__ = []
         package.errors = errors  # type: ignore[attr-defined]
@@ -225,7 +227,7 @@ def _describe(error: BaseException | None) -> dict[str, str]:
 def _help(*args: Any) -> None:
     """Print what a namespace, an operation or a skill is; anything else as Python's own help."""
     if not args:
-        sys.stdout.write("help(object) describes it; try help(tools), help(skills), help(artifacts)\n")
+        sys.stdout.write("help(x) says what x is; try help(tools), help(skills)\n")
     elif isinstance(args[0], (Namespace, Invoke)):
         sys.stdout.write(f"{args[0]!r}\n")
     elif isinstance(args[0], (Operation, Skill)):

@@ -191,8 +191,10 @@ def _media_type(blob: Blob) -> str:
 
 
 def _check_metadata(metadata: dict[str, Any] | None) -> None:
+    if not metadata:
+        return
     try:
-        encode_json(metadata or {}, where="metadata", max_bytes=MAX_METADATA_BYTES)
+        encode_json(metadata, where="metadata", max_bytes=MAX_METADATA_BYTES)
     except OverSizeError:
         raise ArtifactTooLargeError(
             f"the metadata has more than {MAX_METADATA_BYTES:,} bytes of JSON; "

@@ -16,7 +16,7 @@ _MAX_CHARS = 20_000
 def docstring(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """Return a node's docstring without its indentation; empty where it has none."""
     raw = ast.get_docstring(node, clean=False) or ""
-    return inspect.cleandoc(raw.strip()[:_MAX_CHARS])
+    return inspect.cleandoc(raw[:_MAX_CHARS])
 
 
 def first_paragraph(text: str) -> str:

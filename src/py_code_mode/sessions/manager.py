@@ -187,7 +187,7 @@ def new_session_id() -> SessionId:
 
 def check_session_id(text: str) -> SessionId:
     """Return ``text`` as a session id. Raises InvalidSessionIdError."""
-    if not isinstance(text, str) or not _ID.fullmatch(text):
+    if not _ID.fullmatch(str(text)):
         raise InvalidSessionIdError(
             "a session id has 1-128 characters of A-Z, a-z, 0-9, dot, underscore and hyphen"
         )

@@ -140,9 +140,7 @@ class Session:
         """
         events: asyncio.Queue[Event] = asyncio.Queue()
         run = asyncio.create_task(
-            self._opened().run(
-                self.session_id, code, timeout_s=timeout, on_event=events.put_nowait
-            )
+            self._opened().run(self.session_id, code, timeout_s=timeout, on_event=events.put_nowait)
         )
         run.add_done_callback(lambda _: events.put_nowait(Event("result", None)))
         try:
@@ -189,21 +187,24 @@ class Session:
 
     async def list_skills(self) -> list[SkillRecord]:
         """Return every skill, ordered by name."""
-        return await self._call("skills", "list")
+        answer: list[SkillRecord] = await self._call("skills", "list")
+        return answer
 
     async def search_skills(self, query: str, limit: int = 10) -> list[SkillRecord]:
         """Return the skills that fit ``query``, best first, with a ``score``."""
-        return await self._call("skills", "search", query=query, limit=limit)
+        answer: list[SkillRecord] = await self._call("skills", "search", query=query, limit=limit)
+        return answer
 
     async def get_skill(self, name: str, version: int | None = None) -> SkillDetail:
         """Return a skill with its source. Raises SkillNotFoundError."""
-        return await self._call("skills", "get", name=name, version=version)
+        answer: SkillDetail = await self._call("skills", "get", name=name, version=version)
+        return answer
 
     async def add_skill(
         self, name: str, source: str, description: str = "", *, overwrite: bool = False
     ) -> SkillDetail:
         """Save a skill. Raises InvalidSkillError, SkillExistsError."""
-        return await self._call(
+        answer: SkillDetail = await self._call(
             "skills",
             "create",
             name=name,
@@ -211,6 +212,7 @@ class Session:
             description=description,
             overwrite=overwrite,
         )
+        return answer
 
     async def remove_skill(self, name: str) -> None:
         """Remove a skill and its versions. Raises SkillNotFoundError."""
@@ -218,7 +220,8 @@ class Session:
 
     async def list_artifacts(self) -> list[ArtifactRecord]:
         """Return every artifact's record, ordered by name."""
-        return await self._call("artifacts", "list")
+        answer: list[ArtifactRecord] = await self._call("artifacts", "list")
+        return answer
 
     async def save_artifact(
         self,
@@ -228,9 +231,10 @@ class Session:
         metadata: dict[str, Any] | None = None,
     ) -> ArtifactRecord:
         """Save JSON values, text or bytes under a name. Raises ArtifactTypeError."""
-        return await self._call(
+        answer: ArtifactRecord = await self._call(
             "artifacts", "save", name=name, data=data, description=description, metadata=metadata
         )
+        return answer
 
     async def load_artifact(self, name: str) -> Any:
         """Return an artifact with the type it was saved with; a Blob for images and tables.

@@ -1,24 +1,31 @@
-"""What is recorded of an artifact, and whether a body on disk is the recorded one."""
+"""What is recorded of an artifact, and which of the records the body on disk has.
+
+The records of one artifact are the lines of one file, newest last. A writer appends the record
+of the new body first and puts the body in place second: a file keeps its inode and its time when
+it is put in place, so the record can name them beforehand. Appending is what makes it cheap; the
+file is written anew once it is longer than MAX_RECORDS_BYTES.
+"""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
 from py_code_mode.store.base import StoredArtifact
 from py_code_mode.store.file_folders import DIGEST_BYTES, Identity
 
-_log = logging.getLogger(__name__)
+#: From which length on a file of records is written anew with the current one alone.
+MAX_RECORDS_BYTES = 4 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class BodyRecord:
     """The record of one body: ``digest`` is its blake2b, ``mtime_ns`` and ``inode`` its file's."""
 
+    name: str
     size: int
     mtime_ns: int
     inode: int
@@ -40,60 +47,46 @@ class BodyRecord:
             self, size=size, mtime_ns=mtime_ns, inode=inode, digest=digest, created_at=created_at
         )
 
-    def stored(self, name: str) -> StoredArtifact:
+    def stored(self) -> StoredArtifact:
         """Return the record as the store gives it."""
         return StoredArtifact(
-            name, self.media_type, self.size, self.description, self.created_at, self.metadata
+            self.name,
+            self.media_type,
+            self.size,
+            self.description,
+            self.created_at,
+            self.metadata,
         )
 
+    def line(self) -> bytes:
+        """Return the record as a line; it starts with a line end, lest half a line is before."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return f"\n{json.dumps(fields)}\n".encode()
 
-@dataclass(frozen=True, slots=True)
-class RecordPair:
-    """The record of an artifact's body and, until its body is in place, that of the one before.
 
-    A writer writes the pair first and replaces the body second; a file keeps its inode and its
-    time when it is put in place, so the pair can name them beforehand.
-    """
+class BodyRecords:
+    """The records in a file's ``text``. A line that cannot be read was never finished."""
 
-    new: BodyRecord | None = None
-    old: BodyRecord | None = None
-
-    @classmethod
-    def parse(cls, text: bytes, path: str) -> RecordPair:
-        """Read a pair; one that cannot be read counts as none, with a warning."""
-        if not text:
-            return cls()
-        try:
-            fields = json.loads(text)
-            return cls(BodyRecord(**fields["new"]), _optional(fields["old"]))
-        except (KeyError, TypeError, ValueError) as error:
-            _log.warning("artifact record passed over: %s: %s", path, error)
-            return cls()
-
-    def text(self, name: str) -> bytes:
-        """Return the pair as ``parse`` reads it."""
-        new, old = (record and asdict(record) for record in (self.new, self.old))
-        return json.dumps({"name": name, "new": new, "old": old}).encode()
+    def __init__(self, text: bytes) -> None:
+        self._text = text
 
     def looking_like(self, seen: Identity) -> BodyRecord | None:
         """Return the record of the file that shows ``seen``; its body need not be read."""
-        return next((record for record in self._records() if record.identity == seen), None)
+        return next((record for record in self if record.identity == seen), None)
 
-    def may_be(self, seen: Identity) -> bool:
-        """Tell whether it is worth the while to hash the body of a file that shows ``seen``."""
-        return any(record.size == seen[0] for record in self._records())
+    def may_have(self, size: int) -> bool:
+        """Tell whether it is worth the while to hash a body of ``size`` bytes."""
+        return any(record.size == size for record in self)
 
-    def of_digest(self, digest: str, seen: Identity) -> BodyRecord | None:
-        """Return the record of a body that was copied, as from a backup, or None."""
-        if self.new and self.new.digest == digest:
-            return self.new
-        # The time tells a body not yet replaced from one that a person put back.
-        if self.old and (self.old.digest, self.old.mtime_ns) == (digest, seen[1]):
-            return self.old
-        return None
+    def of_digest(self, digest: str) -> BodyRecord | None:
+        """Return the newest record of a body that was copied, as from a backup."""
+        return next((record for record in self if record.digest == digest), None)
 
-    def _records(self) -> Iterator[BodyRecord]:
-        return filter(None, (self.new, self.old))
+    def __iter__(self) -> Iterator[BodyRecord]:
+        for line in reversed(self._text.split(b"\n")):
+            record = _parsed(line) if line else None
+            if record is not None:
+                yield record
 
 
 def body_digest(body: bytes) -> str:
@@ -101,10 +94,13 @@ def body_digest(body: bytes) -> str:
     return blake2b(body, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def record_file(name: str) -> str:
+def records_file(name: str) -> str:
     """Return the name of the file that holds an artifact's records."""
-    return f"{blake2b(name.encode(), digest_size=20).hexdigest()}.json"
+    return f"{blake2b(name.encode(), digest_size=20).hexdigest()}.jsonl"
 
 
-def _optional(fields: dict[str, Any] | None) -> BodyRecord | None:
-    return None if fields is None else BodyRecord(**fields)
+def _parsed(line: bytes) -> BodyRecord | None:
+    try:
+        return BodyRecord(**json.loads(line))
+    except (TypeError, ValueError):
+        return None

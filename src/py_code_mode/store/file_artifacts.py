@@ -1,8 +1,8 @@
 """Artifacts as files below ``artifacts``, their records below ``.state/artifacts``.
 
-A writer puts the record in place first and the body second, under the lock; a reader takes no
-lock, and picks the record that belongs to the body it sees (``RecordPair``). So it gets the old
-or the new whole value, also while a writer is at it and after a writer was killed.
+A writer records first and puts the body in place second, under the lock; a reader takes no lock,
+and picks the record that belongs to the body it sees. So it gets the old or the new whole value,
+also while a writer is at it and after a writer was killed between the two steps.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from typing import Any
 from py_code_mode.errors import InvalidArtifactNameError, StorageUnavailableError
 from py_code_mode.store.base import StoredArtifact
 from py_code_mode.store.file_artifact_records import (
+    MAX_RECORDS_BYTES,
     BodyRecord,
-    RecordPair,
+    BodyRecords,
     body_digest,
-    record_file,
+    records_file,
 )
 from py_code_mode.store.file_bodies import Bodies, BodyFacts
 from py_code_mode.store.file_errors import NotAFileError, NotAFolderError, disk_errors
 from py_code_mode.store.file_folders import (
     Identity,
+    append,
     below,
     file_status,
     folder,
@@ -82,8 +84,8 @@ class FileArtifacts:
         """
         segments = artifact_segments(name)
         kept = json.loads(metadata_text(metadata))
-        record = BodyRecord(len(body), 0, 0, "", media_type, description, "", kept)
-        return await asyncio.to_thread(self._add, name, segments, body, record)
+        record = BodyRecord(name, len(body), 0, 0, "", media_type, description, "", kept)
+        return await asyncio.to_thread(self._add, segments, body, record)
 
     async def get(self, name: str) -> StoredArtifact:
         """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
@@ -103,22 +105,21 @@ class FileArtifacts:
         """Remove ``name`` and the folders that are empty then. Raises as ``get``."""
         await asyncio.to_thread(self._remove, name, artifact_segments(name))
 
-    def _add(
-        self, name: str, segments: Sequence[str], body: bytes, new: BodyRecord
-    ) -> StoredArtifact:
-        digest = body_digest(body)
+    def _add(self, segments: Sequence[str], body: bytes, new: BodyRecord) -> StoredArtifact:
+        digest, file = body_digest(body), segments[-1]
         with (
-            disk_errors(os.path.join(self._folder, name)),
+            disk_errors(os.path.join(self._folder, new.name)),
             self._root.draft(body) as draft,
             self._root.exclusive(),
             self._root.made(self._folder) as top,
-            _parent(top, name, segments, create=True) as within,
+            _parent(top, new.name, segments, create=True) as within,
         ):
+            _check_replaceable(within, file, new.name)
             new = new.of_body(draft.identity, digest, utc_text())
-            pair = RecordPair(new, self._replaced(within, segments[-1], name))
-            self._root.save(self._state, record_file(name), pair.text(name))
-            draft.place(within, segments[-1])
-        return new.stored(name)
+            # Invariant: no body is in place whose record is not.
+            self._record(within, file, new)
+            draft.place(within, file)
+        return new.stored()
 
     def _get(
         self, name: str, segments: Sequence[str], *, with_body: bool
@@ -164,7 +165,7 @@ class FileArtifacts:
             except FileNotFoundError:  # another process was faster
                 raise artifact_not_found(name) from None
             with suppress(FileNotFoundError):
-                os.unlink(os.path.join(self._state, record_file(name)))
+                os.unlink(os.path.join(self._state, records_file(name)))
             _remove_empty_parents(top, segments)
 
     def _live(
@@ -178,10 +179,10 @@ class FileArtifacts:
             else:
                 body, status = b"", file_status(within, file)
             seen = identity(status)
-            text = self._root.load(self._state, record_file(name))
+            text = self._root.load(self._state, records_file(name))
             record = self._recorded(within, file, name, seen, text)
             if record is not None:
-                return record.stored(name), body
+                return record.stored(), body
             # Not recorded: a writer ran between the two reads, unless they say the same again.
             if (seen, text) == before:
                 facts = self._bodies.facts(within, file, name, seen)
@@ -193,27 +194,25 @@ class FileArtifacts:
     def _recorded(
         self, within: int, file: str, name: str, seen: Identity, text: bytes
     ) -> BodyRecord | None:
-        pair = RecordPair.parse(text, os.path.join(self._state, record_file(name)))
-        record = pair.looking_like(seen)
-        if record is None and pair.may_be(seen):
+        records = BodyRecords(text)
+        record = records.looking_like(seen)
+        if record is None and records.may_have(seen[0]):
             facts = self._bodies.facts(within, file, name, seen)
-            record = pair.of_digest(facts.digest, seen) if facts.identity == seen else None
+            record = records.of_digest(facts.digest) if facts.identity == seen else None
         return record
 
-    def _replaced(self, within: int, file: str, name: str) -> BodyRecord | None:
-        """Return the record of the body that is to be replaced, for readers until it is."""
-        try:
-            seen = identity(file_status(within, file))
-        except FileNotFoundError:
-            return None
-        except NotAFileError as error:
-            if not error.is_folder:
-                raise _link_in_the_way(name, name) from error
-            _make_way(within, file, name)
-            return None
-        text = self._root.load(self._state, record_file(name))
-        record = self._recorded(within, file, name, seen, text)
-        return record and record.of_body(seen, record.digest, record.created_at)
+    def _record(self, within: int, file: str, new: BodyRecord) -> None:
+        """Append the record of the new body; the current one stays, for readers until then."""
+        with self._root.made(self._state) as state:
+            length = append(state, records_file(new.name), new.line())
+        if length > MAX_RECORDS_BYTES:
+            text = self._root.load(self._state, records_file(new.name))
+            lines = new.line()
+            with suppress(FileNotFoundError):
+                seen = identity(file_status(within, file))
+                current = self._recorded(within, file, new.name, seen, text)
+                lines = (current.line() if current else b"") + lines
+            self._root.save(self._state, records_file(new.name), lines)
 
 
 def _by_hand(name: str, facts: BodyFacts) -> StoredArtifact:
@@ -232,6 +231,18 @@ def _parent(top: int, name: str, segments: Sequence[str], *, create: bool = Fals
         if error.is_link:
             raise _link_in_the_way(name, other) from error
         raise (artifact_clash(name, other) if create else artifact_not_found(name)) from None
+
+
+def _check_replaceable(within: int, file: str, name: str) -> None:
+    """Raise InvalidArtifactNameError where a link or a folder with artifacts is in the way."""
+    try:
+        file_status(within, file)
+    except FileNotFoundError:
+        return
+    except NotAFileError as error:
+        if not error.is_folder:
+            raise _link_in_the_way(name, name) from error
+        _make_way(within, file, name)
 
 
 def _make_way(within: int, file: str, name: str) -> None:

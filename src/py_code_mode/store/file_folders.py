@@ -24,6 +24,8 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW
 # Without O_NONBLOCK a named pipe in a file's place would hold the reader for ever.
 _FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NOFOLLOW
 
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NOFOLLOW
+
 #: Length of the digests that records carry.
 DIGEST_BYTES = 32
 
@@ -36,10 +38,15 @@ def identity(status: os.stat_result) -> Identity:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
+def open_folder(path: str) -> int:
+    """Return a descriptor of the folder ``path``, whose last part must not be a link."""
+    return os.open(path, _FOLDER)
+
+
 @contextmanager
 def folder(path: str) -> Iterator[int]:
-    """Open the folder ``path`` (its last part must not be a link) and yield its descriptor."""
-    descriptor = os.open(path, _FOLDER)
+    """Open a folder as ``open_folder`` does, and close it after the block."""
+    descriptor = open_folder(path)
     try:
         yield descriptor
     finally:
@@ -71,6 +78,23 @@ def read_file(within: int, name: str) -> tuple[bytes, os.stat_result]:
     """Return content and status of a regular file. Raises NotAFileError for anything else."""
     with _opened(within, name) as file:
         return file.readall(), os.fstat(file.fileno())
+
+
+def append(within: int, name: str, content: bytes) -> int:
+    """Append to a file, which is created where it is missing; return its length."""
+    descriptor = os.open(name, _APPEND, 0o666, dir_fd=within)
+    try:
+        write_all(descriptor, content)
+        return os.lseek(descriptor, 0, os.SEEK_CUR)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write every byte, however few the system takes at a time."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def file_digest(within: int, name: str) -> tuple[str, os.stat_result]:
@@ -108,11 +132,11 @@ def remove_empty(within: int, name: str) -> None:
             os.rmdir(path[-1], dir_fd=above)
 
 
-def listing(path: str) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder, ordered by name; none where it does not exist."""
+def names_in(path: str) -> list[str]:
+    """Return the names in a folder, in order; none where it does not exist."""
     try:
-        with os.scandir(path) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+        with folder(path) as opened:
+            return sorted(os.listdir(opened))
     except FileNotFoundError:
         return []
 
@@ -120,17 +144,13 @@ def listing(path: str) -> list[os.DirEntry[str]]:
 def listing_token(path: str, suffixes: tuple[str, ...]) -> str:
     """Return a token that differs once a file with one of ``suffixes`` came, went or changed."""
     seen = blake2b(digest_size=16)
-    for entry in listing(path):
-        if entry.name.endswith(suffixes):
-            with suppress(FileNotFoundError):
-                seen.update(
-                    repr((entry.name, *identity(_status(entry)))).encode("utf-8", "replace")
-                )
+    with suppress(FileNotFoundError), folder(path) as opened:
+        for name in sorted(os.listdir(opened)):
+            if name.endswith(suffixes):
+                with suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=opened, follow_symlinks=False)
+                    seen.update(repr((name, *identity(status))).encode("utf-8", "replace"))
     return seen.hexdigest()
-
-
-def _status(entry: os.DirEntry[str]) -> os.stat_result:
-    return entry.stat(follow_symlinks=False)
 
 
 def _folders(top: int) -> Iterator[tuple[tuple[str, ...], int, list[os.DirEntry[str]]]]:
@@ -155,9 +175,12 @@ def _opened(within: int, name: str) -> Iterator[io.FileIO]:
         if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link; a socket or a device without one
             raise NotAFileError(name) from error
         raise
-    with open(descriptor, "rb", buffering=0) as file:
+    try:
         _check_regular(name, os.fstat(descriptor))
-        yield file
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
 
 
 def _check_regular(name: str, status: os.stat_result) -> None:

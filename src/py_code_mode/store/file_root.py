@@ -11,16 +11,28 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from py_code_mode.errors import NotAvailableError, StorageUnavailableError
-from py_code_mode.store.file_folders import Identity, folder, identity, read_file
+from py_code_mode.store.file_folders import (
+    Identity,
+    folder,
+    identity,
+    names_in,
+    open_folder,
+    read_file,
+    write_all,
+)
 from py_code_mode.store.names import STATE_FOLDER
 
 if sys.platform != "win32":
     import fcntl
+
+_Result = TypeVar("_Result")
 
 #: How long a writer waits for the others, who need well below a millisecond each.
 LOCK_TIMEOUT_S = 30.0
@@ -79,10 +91,11 @@ class FileRoot:
     @contextmanager
     def made(self, path: str) -> Iterator[int]:
         """Open the folder ``path``, creating it where it is missing, and yield its descriptor."""
-        if not os.path.isdir(path):
-            os.makedirs(path, exist_ok=True)
-        with folder(path) as opened:
-            yield opened
+        descriptor = _made(path, partial(open_folder, path))
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def draft(self, content: bytes) -> Iterator[Draft]:
@@ -91,7 +104,7 @@ class FileRoot:
         path = os.path.join(self._drafts, secrets.token_hex(8))
         draft = Draft(path, (0, 0, 0))
         try:
-            draft.identity = _write(path, content)
+            draft.identity = _made(self._drafts, partial(_write, path, content))
             yield draft
         finally:
             draft.discard()
@@ -120,8 +133,7 @@ class FileRoot:
         if not self._writers.acquire(timeout=LOCK_TIMEOUT_S):
             raise self._locked_out()
         try:
-            self._sweep_once()
-            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = _made(self.under(STATE_FOLDER), self._open_lock)
             try:
                 self._lock(descriptor, deadline)
                 yield
@@ -131,6 +143,9 @@ class FileRoot:
                 os.close(descriptor)
         finally:
             self._writers.release()
+
+    def _open_lock(self) -> int:
+        return os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o666)
 
     def _lock(self, descriptor: int, deadline: float) -> None:
         pause_s = 0.0005
@@ -152,24 +167,30 @@ class FileRoot:
         )
 
     def _sweep_once(self) -> None:
-        if self._swept and os.path.isdir(self._drafts):
+        if self._swept:
             return
-        os.makedirs(self._drafts, exist_ok=True)
         oldest = time.time() - LEFTOVER_AGE_S
-        with os.scandir(self._drafts) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    if entry.stat(follow_symlinks=False).st_mtime < oldest:
-                        os.unlink(entry.path)
+        for name in names_in(self._drafts):
+            path = os.path.join(self._drafts, name)
+            with suppress(FileNotFoundError):
+                if os.lstat(path).st_mtime < oldest:
+                    os.unlink(path)
         self._swept = True
+
+
+def _made(path: str, action: Callable[[], _Result]) -> _Result:
+    """Return what ``action`` gives; where the folder ``path`` is missing, create it first."""
+    try:
+        return action()
+    except FileNotFoundError:
+        os.makedirs(path, exist_ok=True)
+        return action()
 
 
 def _write(path: str, content: bytes) -> Identity:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(descriptor, left) :]
+        write_all(descriptor, content)
         # The kernel's own time moves in steps of some ms: two files written in one step would
         # look alike to whoever compares times. This one is different for each.
         now = time.time_ns()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from py_code_mode.errors import InvalidSkillError, StorageUnavailableError
 from py_code_mode.store.base import StoredSkill
 from py_code_mode.store.file_errors import NotAFileError, disk_errors
-from py_code_mode.store.file_folders import folder, identity, listing, listing_token, read_file
+from py_code_mode.store.file_folders import folder, identity, listing_token, names_in, read_file
 from py_code_mode.store.file_root import FileRoot
 from py_code_mode.store.file_skill_history import SkillHistory, SkillVersion, digest
 from py_code_mode.store.names import (
@@ -147,10 +147,10 @@ class FileSkills:
 
     def _list(self) -> Skills:
         found: Skills = []
-        with disk_errors(self._folder):
+        with disk_errors(self._folder), suppress(FileNotFoundError), folder(self._folder) as opened:
             for name in self._names():
                 try:
-                    live = self._find(name)
+                    live = self._live(opened, name)
                     if live is not None:
                         found.append(_decoded(name, live.record, live.source))
                 except (OSError, InvalidSkillError) as error:
@@ -176,7 +176,7 @@ class FileSkills:
             return listing_token(self._folder, (".py",))
 
     def _names(self) -> tuple[str, ...]:
-        files = (entry.name for entry in listing(self._folder) if entry.name.endswith(".py"))
+        files = (file for file in names_in(self._folder) if file.endswith(".py"))
         return tuple(sorted(filter(is_skill_name, (file[:-3] for file in files))))
 
     def _find(self, name: str) -> _Live | None:
@@ -214,9 +214,9 @@ class FileSkills:
 
     def _prune(self, name: str, history: SkillHistory) -> None:
         kept = {f"{record.version}.py" for record in history.versions}
-        for entry in listing(os.path.join(self._state, name)):
-            if entry.name not in kept:
-                os.unlink(entry.path)
+        for file in names_in(os.path.join(self._state, name)):
+            if file not in kept:
+                os.unlink(os.path.join(self._state, name, file))
 
 
 def _decoded(name: str, record: SkillVersion, content: bytes) -> StoredSkill:

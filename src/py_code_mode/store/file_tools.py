@@ -8,7 +8,7 @@ import os
 
 from py_code_mode.errors import ToolError
 from py_code_mode.store.file_errors import NotAFileError, disk_errors
-from py_code_mode.store.file_folders import folder, listing, listing_token, read_file
+from py_code_mode.store.file_folders import folder, listing_token, names_in, read_file
 from py_code_mode.store.file_root import FileRoot
 from py_code_mode.store.names import is_tool_name, tool_name, tool_not_found
 
@@ -105,10 +105,10 @@ class FileTools:
     def _files(self) -> dict[str, str]:
         """Return file names by tool name; ``x.yaml`` wins over ``x.yml``."""
         found: dict[str, str] = {}
-        for entry in listing(self._folder):  # in order, so that .yaml comes before .yml
-            stem, suffix = os.path.splitext(entry.name)
+        for file in names_in(self._folder):  # in order, so that .yaml comes before .yml
+            stem, suffix = os.path.splitext(file)
             if suffix in _SUFFIXES and is_tool_name(stem):
-                found.setdefault(stem, entry.name)
+                found.setdefault(stem, file)
         return found
 
 

@@ -1,4 +1,4 @@
-"""The host's end of the wire: every frame from a guest is hostile until it has been checked here."""
+"""The host's end of the wire: every frame from a guest is hostile until it was checked here."""
 
 from __future__ import annotations
 
@@ -173,10 +173,10 @@ def _ext_hook(code: int, data: bytes) -> Any:
 
 def _parse(message: Any) -> Frame:
     match message:
-        case {"type": "call", **rest}:
-            return _parse_call(rest)
-        case {"type": "done", **rest}:
-            return _parse_done(rest)
+        case {"type": "call"}:
+            return _parse_call(message)
+        case {"type": "done"}:
+            return _parse_done(message)
         case {"type": "output", "parts": list(parts), **extra} if not extra:
             return Output(_parts(parts))
         case {"type": "display", "bundle": dict(bundle), **extra} if not extra:
@@ -191,6 +191,7 @@ def _parse(message: Any) -> Frame:
 def _parse_call(message: dict[str, Any]) -> Call:
     match message:
         case {
+            "type": "call",
             "id": int(call_id),
             "namespace": str(namespace),
             "operation": str(operation),
@@ -206,6 +207,7 @@ def _parse_call(message: dict[str, Any]) -> Call:
 def _parse_done(message: dict[str, Any]) -> Done:
     match message:
         case {
+            "type": "done",
             "id": int(run_id),
             "value": value,
             "parts": list(parts),

@@ -10,8 +10,9 @@ import os
 import secrets
 import socket
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
 from py_code_mode.models import Limits
@@ -146,7 +147,7 @@ class Pool:
 
     async def _start(self, worker: Worker, zygote: Zygote, uid: int | None) -> None:
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
         loop = asyncio.get_running_loop()
         with theirs:
             await loop.create_connection(lambda: worker, sock=ours)
@@ -215,8 +216,8 @@ class Pool:
             self._retired.discard(zygote)
             self._background(zygote.stop())
 
-    def _background(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]  # coroutines
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -232,6 +233,3 @@ def _check_tier(kernel: Kernel, least: str, *, enforce: bool) -> None:
         f" {'yes' if kernel.own_uid else 'no'}). Run on Linux 5.13 or later with Landlock, or as"
         ' root; for code you trust, sandbox="off" runs it without enforcement.'
     )
-
-
-

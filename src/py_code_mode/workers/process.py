@@ -14,6 +14,7 @@ from py_code_mode.errors import CodeModeError, InternalError, WorkerCrashed, Wor
 from py_code_mode.models import Event, Limits
 from py_code_mode.workers import frames
 from py_code_mode.workers.frames import ViolationError
+from py_code_mode.workers.obituary import obituary
 from py_code_mode.workers.turn import Outcome, Turn
 from py_code_mode_guest.wire import MAX_FRAME_BYTES
 
@@ -143,7 +144,7 @@ class Worker(asyncio.Protocol):
             return
         cause = self._cause or ("exited" if (exit_code or 0) >= 0 else "killed")
         crash = WorkerCrashed(
-            _obituary(cause, exit_code),
+            obituary(cause, exit_code),
             exit_code=exit_code,
             timed_out=cause == "timeout",
             cause=cause,
@@ -189,23 +190,28 @@ class Worker(asyncio.Protocol):
         match frame:
             case frames.Call():
                 self._start_call(frame)
+            case frames.Done():
+                self._running_turn("an answer").finish(frame)
             case frames.Output(parts):
                 self._output(parts)
-            case frames.Done():
-                if self._turn is None:
-                    raise ViolationError("an answer to no run")
-                self._turn.finish(frame)
             case frames.Display(bundle):
-                if self._turn is not None:
-                    self._turn.take_display(bundle)
-            case frames.Ready():
-                if self._ready.done():
-                    raise ViolationError("a second ready")
-                self._ready.set_result(None)
-            case frames.Failed(reason):
-                if self._ready.done():
-                    raise ViolationError("a late failure")
-                self._ready.set_exception(WorkerStartError(f"a worker could not start: {reason}"))
+                self._running_turn("a display").take_display(bundle)
+            case _:
+                self._started(frame)
+
+    def _running_turn(self, what: str) -> Turn:
+        if self._turn is None or self._turn.ended:
+            raise ViolationError(f"{what} outside of a run")
+        return self._turn
+
+    def _started(self, frame: frames.Ready | frames.Failed) -> None:
+        if self._ready.done():
+            raise ViolationError("a second start")
+        if isinstance(frame, frames.Failed):
+            reason = f"a worker could not start: {frame.reason}"
+            self._ready.set_exception(WorkerStartError(reason))
+        else:
+            self._ready.set_result(None)
 
     def _output(self, parts: list[tuple[str, str]]) -> None:
         if self._turn is not None and not self._turn.ended:
@@ -232,24 +238,24 @@ class Worker(asyncio.Protocol):
         turn = self._turn
         status = "ok"
         try:
-            if self._authority is None or turn is None:
-                raise InternalError("no run is under way, so nothing can be called")
-            value = await self._authority.call(
-                call.namespace, call.operation, call.args, call.kwargs
-            )
-            reply = frames.reply_frame(call.id, value)
+            reply = frames.reply_frame(call.id, await self._perform(call, turn))
         except CodeModeError as error:
             status, reply = "error", frames.error_frame(call.id, error)
         except Exception:
             log.exception("the answer to %s.%s failed", call.namespace, call.operation)
-            error = InternalError("the call failed inside the host; its log says why")
-            status, reply = "error", frames.error_frame(call.id, error)
+            failure = InternalError("the call failed inside the host; its log says why")
+            status, reply = "error", frames.error_frame(call.id, failure)
         if not self._transport.is_closing():
             self._transport.write(reply)
         if turn is not None:
             ms = (time.perf_counter() - started) * 1000
             name = f"{call.namespace}.{call.operation}"
             turn.emit(Event("call", {"name": name, "status": status, "ms": round(ms, 3)}))
+
+    async def _perform(self, call: frames.Call, turn: Turn | None) -> Any:
+        if self._authority is None or turn is None:
+            raise InternalError("no run is under way, so nothing can be called")
+        return await self._authority.call(call.namespace, call.operation, call.args, call.kwargs)
 
     def _pause(self, reason: str) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -279,30 +285,3 @@ class Worker(asyncio.Protocol):
             call.cancel()
         if hasattr(self, "_transport"):
             self._transport.abort()
-
-
-def _obituary(cause: str, exit_code: int | None) -> str:
-    ended = {
-        "timeout": "did not stop at its deadline and was killed",
-        "interrupt": "did not stop when interrupted and was killed",
-        "violation": "broke the protocol and was killed",
-        "disk": "filled its folder beyond the limit and was killed",
-        "threads": "started too many threads and was killed",
-        "cpu": "kept computing after its answer and was killed",
-        "closed": "was closed",
-    }.get(cause)
-    if ended is None:
-        ended = _exit(exit_code)
-    return f"The session's process {ended}."
-
-
-def _exit(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "ended"
-    if exit_code >= 0:
-        return f"ended with exit code {exit_code}"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        name = f"signal {-exit_code}"
-    return f"was ended by {name}"

@@ -10,18 +10,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgpack
-
-import py_code_mode
 from py_code_mode.errors import WorkerStartError
 from py_code_mode.models import Limits
+from py_code_mode.workers.control import Control
 
-_MAX_MESSAGE: Final = 64 * 1024
+#: The trusted half's own source, which agent code has no business reading.
+_HOST_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 10.0
 #: The only environment a zygote, and so a worker, ever has. None of it is the host's.
@@ -54,7 +52,7 @@ class ZygoteConfig:
             "root": self.root,
             "preload": list(self.preload),
             "readable": list(self.readable),
-            "hidden": [os.path.dirname(os.path.abspath(py_code_mode.__file__))],
+            "hidden": [_HOST_PACKAGE],
             "enforce": self.enforce,
             "max_landlock_abi": self.max_landlock_abi,
             "uid_probe": self.uid_probe,
@@ -95,7 +93,6 @@ class Zygote:
         self._measures: dict[int, asyncio.Future[dict[str, int]]] = {}
         self._wipes: dict[str, asyncio.Future[str | None]] = {}
         self._exits: dict[int, asyncio.Future[None]] = {}
-        self._outbox: deque[tuple[bytes, list[int]]] = deque()
         self._token = 0
         self._alive = False
         self.forks = 0
@@ -119,10 +116,8 @@ class Zygote:
                 cwd="/",
                 start_new_session=True,
             )
-        ours.setblocking(False)
-        self._control = ours
+        self._control = Control(ours, on_message=self._take, on_close=self._close)
         self._alive = True
-        self._loop.add_reader(ours, self._readable)
         self._send(self._config.message())
         try:
             up = await asyncio.wait_for(self._up, _START_TIMEOUT_S)
@@ -172,7 +167,8 @@ class Zygote:
     async def measure(self, folders: list[str]) -> dict[str, int]:
         """Return the bytes on disk of each folder that exists."""
         self._token += 1
-        token, future = self._token, self._loop.create_future()
+        token = self._token
+        future: asyncio.Future[dict[str, int]] = self._loop.create_future()
         self._measures[token] = future
         self._send({"type": "measure", "token": token, "folders": folders})
         try:
@@ -206,19 +202,14 @@ class Zygote:
         if not self._alive:
             return
         self._alive = False
-        self._loop.remove_reader(self._control)
-        self._loop.remove_writer(self._control)
         self._control.close()
-        for _, fds in self._outbox:
-            for fd in fds:
-                os.close(fd)
-        self._outbox.clear()
         self._abandon()
 
     def _abandon(self) -> None:
         """Nobody will answer any more: wake everyone who waits."""
         gone = WorkerStartError("the zygote has ended")
-        for future in [self._up, *self._forks.values()]:
+        waiting_for_start: list[asyncio.Future[Any]] = [self._up, *self._forks.values()]
+        for future in waiting_for_start:
             if not future.done():
                 future.set_exception(gone)
         for waiting in self._measures.values():
@@ -234,38 +225,7 @@ class Zygote:
     def _send(self, message: dict[str, Any], fd: int | None = None) -> None:
         if not self._alive:
             raise WorkerStartError("the zygote has ended")
-        # A copy of the descriptor: the caller may close its own before the message is out.
-        self._outbox.append((msgpack.packb(message), [] if fd is None else [os.dup(fd)]))
-        self._flush()
-
-    def _flush(self) -> None:
-        while self._outbox:
-            data, fds = self._outbox[0]
-            try:
-                socket.send_fds(self._control, [data], fds)
-            except BlockingIOError:
-                self._loop.add_writer(self._control, self._flush)
-                return
-            except (BrokenPipeError, ConnectionError):
-                self._close()
-                return
-            self._outbox.popleft()
-            for fd in fds:
-                os.close(fd)
-        self._loop.remove_writer(self._control)
-
-    def _readable(self) -> None:
-        while self._alive:
-            try:
-                data, fds, _, _ = socket.recv_fds(self._control, _MAX_MESSAGE, 1)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                data, fds = b"", []
-            if not data:
-                self._close()
-                return
-            self._take(msgpack.unpackb(data), fds)
+        self._control.send(message, fd)
 
     def _take(self, message: dict[str, Any], fds: list[int]) -> None:
         match message["type"]:
