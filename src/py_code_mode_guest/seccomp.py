@@ -1,70 +1,45 @@
-"""What a worker may ask of the kernel, as a table, and its compilation to a seccomp filter.
+"""What a worker may ask of the kernel: the whole rule book, as a table.
 
-Pure data and arithmetic: nothing here makes a system call. ``POLICY`` is the whole rule book; what
-is not in it fails with EPERM, so whatever newer kernels add is denied until somebody reads about
-it. Two facts of the kernel carry the design:
-
-- The filter sees arguments, never what they point to, as 64-bit registers; BPF loads 32 bits. The
-  kernel reads an ``int`` parameter from the low word alone, so that is all there is to compare;
-  a pointer or a ``long`` has to be compared in both words.
-- For calls that are allowed whatever their arguments, the kernel keeps a bitmap and never runs the
-  filter. The others are found by binary search, so the price of a rule is about ten comparisons.
+What is not in it fails with EPERM, so whatever newer kernels add is denied until somebody reads
+about it.
 """
 
 from __future__ import annotations
 
-import errno
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
-from py_code_mode_guest.syscalls import Machine, this_machine
+from py_code_mode_guest.bpf import (
+    ALLOW,
+    DENY,
+    ERRNO,
+    KILL_PROCESS,
+    NO_SUCH_CALL,
+    NOT_SUPPORTED,
+    OWN_PID,
+    PRETEND,
+    Action,
+    Case,
+    Check,
+    FilterProgram,
+    When,
+    compile_rules,
+    null,
+    when,
+)
+from py_code_mode_guest.syscalls import Machine
 
-ALLOW: Final = 0x7FFF0000
-KILL_PROCESS: Final = 0x80000000
-#: Or-ed with an errno; with 0 the call is skipped and the caller is told that it succeeded.
-ERRNO: Final = 0x00050000
-
-DENY: Final = ERRNO | errno.EPERM
-NO_SUCH_CALL: Final = ERRNO | errno.ENOSYS
-NOT_SUPPORTED: Final = ERRNO | errno.EOPNOTSUPP  # the same number as ENOTSUP on Linux
-PRETEND: Final = ERRNO | 0
-
-#: Stands in a check for the pid of the process that installs the filter.
-OWN_PID: Final = -1
-
-
-class Check(NamedTuple):
-    """One 32-bit word of an argument, masked, must be one of the values."""
-
-    arg: int
-    values: tuple[int, ...]
-    mask: int = 0xFFFFFFFF
-    high: bool = False
-
-
-#: Checks that must all hold for the call to be allowed.
-Case = tuple[Check, ...]
-
-
-@dataclass(frozen=True)
-class When:
-    """Allows a call when any of its cases holds; denies it otherwise."""
-
-    cases: tuple[Case, ...]
-
-
-Action = int | When
-
-
-def _when(*checks: Check) -> When:
-    return When((checks,))
-
-
-def _null(arg: int) -> Case:
-    """A pointer argument that is NULL: both words, or a pointer to 4 GiB would pass for it."""
-    return Check(arg, (0,)), Check(arg, (0,), high=True)
+__all__ = [
+    "ALLOW",
+    "DENY",
+    "ERRNO",
+    "KILL_PROCESS",
+    "POLICY",
+    "Case",
+    "FilterProgram",
+    "compile_filter",
+    "policy",
+]
 
 
 # fmt: off
@@ -143,31 +118,31 @@ POLICY: Final[Mapping[str, Action]] = {
     # Their flags are behind a pointer, out of our sight; libc falls back to the older call.
     "clone3": NO_SUCH_CALL,
     "openat2": NO_SUCH_CALL,
-    "open": _when(Check(1, _OPEN_FLAGS, mask=_OPEN_MASK)),
-    "openat": _when(Check(2, _OPEN_FLAGS, mask=_OPEN_MASK)),
-    "clone": _when(
+    "open": when(Check(1, _OPEN_FLAGS, mask=_OPEN_MASK)),
+    "openat": when(Check(2, _OPEN_FLAGS, mask=_OPEN_MASK)),
+    "clone": when(
         Check(0, (_CLONE_THREAD,), mask=0xFFFFFFFF & ~_CLONE_OPTIONAL), Check(0, (0,), high=True)
     ),
     # A datagram socket can send to any socket by its path, which Landlock does not see.
-    "socketpair": _when(Check(0, (_AF_UNIX,)), Check(1, (_SOCK_STREAM,), mask=_SOCK_TYPE_MASK)),
-    "sendto": _when(*_null(4), Check(3, (0,), mask=_MSG_FASTOPEN)),
+    "socketpair": when(Check(0, (_AF_UNIX,)), Check(1, (_SOCK_STREAM,), mask=_SOCK_TYPE_MASK)),
+    "sendto": when(*null(4), Check(3, (0,), mask=_MSG_FASTOPEN)),
     # msg_name is behind a pointer. It is harmless: the only sockets here are connected streams
     # (socketpair above, or handed in by the host), which refuse or ignore an address but for
     # MSG_FASTOPEN. sendmmsg, which has a flags word per message, is denied.
-    "sendmsg": _when(Check(2, (0,), mask=_MSG_FASTOPEN)),
+    "sendmsg": when(Check(2, (0,), mask=_MSG_FASTOPEN)),
     "setsockopt": When((_SOL_SOCKET, _IPPROTO_TCP)),
     # pid_t is an int, so the low word is all of it. 0, -1 and negative numbers (groups, everybody)
     # are not our pid. tgkill only reaches threads of the group it names.
-    "kill": _when(Check(0, (OWN_PID,))),
-    "tgkill": _when(Check(0, (OWN_PID,))),
-    "prlimit64": _when(Check(0, (0, OWN_PID)), *_null(2)),
-    "fcntl": _when(Check(1, _FCNTL)),
-    "ioctl": _when(Check(1, _IOCTL)),
-    "prctl": _when(Check(0, _PRCTL)),
-    "arch_prctl": _when(Check(0, _ARCH_PRCTL)),
-    "madvise": _when(Check(2, _MADVISE)),
-    "pipe2": _when(Check(1, (0,), mask=_O_NOTIFICATION_PIPE)),
-    "renameat2": _when(Check(4, (0,), mask=0xFFFFFFFF & ~_RENAME_KNOWN)),
+    "kill": when(Check(0, (OWN_PID,))),
+    "tgkill": when(Check(0, (OWN_PID,))),
+    "prlimit64": when(Check(0, (0, OWN_PID)), *null(2)),
+    "fcntl": when(Check(1, _FCNTL)),
+    "ioctl": when(Check(1, _IOCTL)),
+    "prctl": when(Check(0, _PRCTL)),
+    "arch_prctl": when(Check(0, _ARCH_PRCTL)),
+    "madvise": when(Check(2, _MADVISE)),
+    "pipe2": when(Check(1, (0,), mask=_O_NOTIFICATION_PIPE)),
+    "renameat2": when(Check(4, (0,), mask=0xFFFFFFFF & ~_RENAME_KNOWN)),
 }
 
 
@@ -183,117 +158,9 @@ def policy(*, own_uid: bool, truncate: bool) -> Mapping[str, Action]:
     return {**rules, "truncate": ALLOW} if truncate else rules
 
 
-class _Instruction(NamedTuple):
-    """``struct sock_filter`` of classic BPF."""
-
-    code: int
-    k: int
-    jt: int = 0
-    jf: int = 0
-
-    def pack(self) -> bytes:
-        return struct.pack("=HBBI", self.code, self.jt, self.jf, self.k & 0xFFFFFFFF)
-
-
-_LOAD, _AND, _JUMP, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
-_NUMBER_OFFSET, _ARCH_OFFSET, _ARGS_OFFSET = 0, 4, 16
-_X32_BIT: Final = 0x40000000
-
-_Code = tuple[_Instruction, ...]
-#: The first number of a range of calls, and what to do with them.
-_Range = tuple[int, _Code]
-
-
-@dataclass(frozen=True)
-class FilterProgram:
-    """A compiled filter; ``pid_offsets`` are the byte positions where the worker's pid goes."""
-
-    machine: Machine
-    code: bytes = field(repr=False)
-    pid_offsets: tuple[int, ...]
-
-    def for_pid(self, pid: int) -> bytes:
-        """Return the instructions for the process that has this pid."""
-        code = bytearray(self.code)
-        for offset in self.pid_offsets:
-            struct.pack_into("=I", code, offset, pid)
-        return bytes(code)
-
-
 def compile_filter(
     *, own_uid: bool, truncate: bool, machine: Machine | None = None
 ) -> FilterProgram:
     """Compile :func:`policy` for a machine, by default this one. Raises ValueError if unknown."""
-    machine = machine or this_machine()
-    if machine is None:
-        raise ValueError("seccomp filters are made for 64-bit Linux on x86_64 and aarch64 only")
     rules = policy(own_uid=own_uid, truncate=truncate)
-    program = [
-        _Instruction(_LOAD, _ARCH_OFFSET),
-        _Instruction(_JUMP_EQUAL, machine.audit_arch, jt=1),
-        _Instruction(_RETURN, KILL_PROCESS),
-        _Instruction(_LOAD, _NUMBER_OFFSET),
-        *_search(_ranges(machine, rules)),
-    ]
-    # OWN_PID is no argument word, so these are the comparisons with it and nothing else.
-    slots = tuple(8 * i + 4 for i, instruction in enumerate(program) if instruction.k == OWN_PID)
-    return FilterProgram(machine, b"".join(i.pack() for i in program), slots)
-
-
-def _ranges(machine: Machine, rules: Mapping[str, Action]) -> list[_Range]:
-    """Cut all numbers into ranges that are treated alike, lowest first."""
-    deny = _body(DENY)
-    actions = {n: _body(rules[name]) for name, n in machine.numbers.items() if name in rules}
-    starts = {0, *actions, *(number + 1 for number in actions)}
-    ranges = [(start, actions.get(start, deny)) for start in sorted(starts)]
-    if machine is Machine.X86_64:
-        # The x32 ABI has the same audit arch; its numbers are ours with this bit set.
-        ranges.append((_X32_BIT, _body(NO_SUCH_CALL)))
-    return [
-        current
-        for previous, current in zip([None, *ranges], ranges, strict=False)
-        if previous is None or previous[1] != current[1]
-    ]
-
-
-def _search(ranges: Sequence[_Range]) -> list[_Instruction]:
-    """Find the range of the loaded number by halving, then run its body."""
-    if len(ranges) == 1:
-        return list(ranges[0][1])
-    middle = len(ranges) // 2
-    lower, upper = _search(ranges[:middle]), _search(ranges[middle:])
-    start = ranges[middle][0]
-    if len(lower) <= 0xFF:
-        branch = [_Instruction(_JUMP_AT_LEAST, start, jt=len(lower))]
-    else:  # conditional jumps reach 255 instructions, plain ones any number
-        branch = [
-            _Instruction(_JUMP_AT_LEAST, start, jt=0, jf=1),
-            _Instruction(_JUMP, len(lower)),
-        ]
-    return [*branch, *lower, *upper]
-
-
-def _body(action: Action) -> _Code:
-    if isinstance(action, int):
-        return (_Instruction(_RETURN, action),)
-    cases = [instruction for case in action.cases for instruction in _case(case)]
-    return (*cases, _Instruction(_RETURN, DENY))
-
-
-def _case(case: Case) -> list[_Instruction]:
-    """Allow if every check holds; otherwise go on behind the case."""
-    code = [_Instruction(_RETURN, ALLOW)]
-    for check in reversed(case):
-        code = [*_check(check, rest=len(code)), *code]
-    return code
-
-
-def _check(check: Check, *, rest: int) -> list[_Instruction]:
-    """Continue with the ``rest`` instructions that follow if the check holds, else skip them."""
-    code = [_Instruction(_LOAD, _ARGS_OFFSET + 8 * check.arg + 4 * check.high)]
-    if check.mask != 0xFFFFFFFF:
-        code.append(_Instruction(_AND, check.mask))
-    for left in range(len(check.values) - 1, -1, -1):
-        value = check.values[len(check.values) - 1 - left]
-        code.append(_Instruction(_JUMP_EQUAL, value, jt=left, jf=0 if left else rest))
-    return code
+    return compile_rules(rules, default=DENY, machine=machine)

@@ -1,27 +1,18 @@
-"""A worker: the forked child that locks itself down and then runs one session's code.
-
-Order matters here; each step of :func:`confine` takes away what the next no longer needs. After it
-the process has one socket, one folder, and the system calls of ``lockdown``'s filter.
-"""
+"""A worker: the forked child that locks itself down and then runs one session's code."""
 
 from __future__ import annotations
 
 import builtins
-import contextlib
 import io
 import os
 import pydoc
-import resource
-import signal
 import socket
 import sys
-import tempfile
-import threading
 import types
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from py_code_mode_guest import errors, interrupts, lockdown, refusals, tracebacks
+from py_code_mode_guest import errors, interrupts, refusals, tracebacks
+from py_code_mode_guest.confine import Confinement, confine_worker
 from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace, Operation
 from py_code_mode_guest.output import Outlet, Stream
@@ -29,101 +20,14 @@ from py_code_mode_guest.skills import Invoke, Skill, Skills
 from py_code_mode_guest.values import encode_result, ext_hook
 from py_code_mode_guest.wire import Channel
 
-MIB: Final = 1024 * 1024
-#: Room in the address space for libraries mapped later; their pages are the kernel's to drop.
-_LIBRARY_ROOM: Final = 1024 * MIB
-_THREAD_STACK: Final = 2 * MIB
-_SOCKET_FD: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Confinement:
-    """What a worker may use, and the parts of the lockdown that the zygote made ready once."""
-
-    enforce: bool
-    landlock_abi: int
-    rules: lockdown.ReadRules
-    program: lockdown.FilterProgram
-    root: str
-    memory_mb: int
-    max_file_mb: int
-    max_open_files: int
-    max_threads: int
-    zygote_pid: int
-    address_space: int
-    data: int
-
 
 def main(sock: socket.socket, folder: str, uid: int | None, confinement: Confinement) -> None:
     """Confine this process and serve the host until it goes away. Never returns."""
-    sock = confine(sock, os.path.join(confinement.root, folder), uid, confinement)
+    sock = confine_worker(sock, folder, uid, confinement)
+    _environment(folder)
     if confinement.enforce:
         refusals.install()
     Guest(sock).serve()
-
-
-def confine(
-    sock: socket.socket, folder: str, uid: int | None, confinement: Confinement
-) -> socket.socket:
-    """Lock this process down for good; returns the socket under its new descriptor."""
-    _detach(sock)
-    _limit(confinement, own_uid=uid is not None)
-    if uid is not None:
-        lockdown.drop_bounding_set()
-        lockdown.become(uid, uid)
-    os.umask(0o077)
-    os.mkdir(folder, 0o700)
-    _environment(folder)
-    if confinement.enforce:
-        lockdown.drop_capabilities()
-        lockdown.set_dumpable(dumpable=False)
-    # After the change of uid, which would clear it.
-    lockdown.die_with_parent(confinement.zygote_pid)
-    if confinement.enforce:
-        lockdown.no_new_privileges()
-        lockdown.restrict_files(confinement.rules, [folder], abi=confinement.landlock_abi)
-    lockdown.close_all_fds_but([0, 1, 2, _SOCKET_FD])
-    if confinement.enforce:
-        lockdown.install_filter(confinement.program, os.getpid())
-    return socket.socket(fileno=_SOCKET_FD)
-
-
-def _detach(sock: socket.socket) -> None:
-    """Leave the zygote's session, signals and descriptors behind, but for the rules'."""
-    os.setsid()
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.dup2(sock.detach(), _SOCKET_FD, inheritable=False)
-
-
-def _limit(confinement: Confinement, *, own_uid: bool) -> None:
-    quota = confinement.memory_mb * MIB
-    limits = {
-        # Private memory is what a session is charged for; the address space bounds the rest.
-        resource.RLIMIT_DATA: confinement.data + quota,
-        resource.RLIMIT_AS: confinement.address_space + quota + _LIBRARY_ROOM,
-        resource.RLIMIT_FSIZE: confinement.max_file_mb * MIB,
-        resource.RLIMIT_NOFILE: confinement.max_open_files,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_MSGQUEUE: 0,
-    }
-    if own_uid:  # without one the kernel would count every session's threads together
-        limits[resource.RLIMIT_NPROC] = confinement.max_threads
-    for what, value in limits.items():
-        hard = resource.getrlimit(what)[1]
-        bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (bounded, bounded))
-    with contextlib.suppress(OSError):  # no /proc, or a supervisor that fixed it: not security
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(fd, b"1000")
-        os.close(fd)
-    os.nice(5)
-    threading.stack_size(_THREAD_STACK)
 
 
 def _environment(folder: str) -> None:
@@ -140,8 +44,6 @@ def _environment(folder: str) -> None:
         TZ="UTC",
         OPENBLAS_NUM_THREADS="1",
     )
-    tempfile.tempdir = folder
-    os.chdir(folder)
     # Last, so that a file in the folder never hides the standard library.
     sys.path.append(folder)
 

@@ -13,9 +13,7 @@ Zygote to host: ``up``, ``forked`` (with a pidfd attached), ``exited``, ``measur
 from __future__ import annotations
 
 import array
-import gc
 import os
-import resource
 import select
 import signal
 import socket
@@ -25,7 +23,9 @@ from typing import Any, Final
 
 import msgpack
 
-from py_code_mode_guest import folders, lockdown, worker
+from py_code_mode_guest import folders, jail, lockdown, worker
+from py_code_mode_guest.processes import end_session
+from py_code_mode_guest.provision import prepare
 
 _MAX_MESSAGE: Final = 64 * 1024
 _CONTROL_FD: Final = 3
@@ -38,8 +38,9 @@ class Zygote:
         self._control = control
         self._root: str = config["root"]
         self._workers: dict[int, int] = {}  # pid -> the host's worker id
+        self._jails: set[int] = set()  # those of the pids that run tools
         self._folders: dict[str, int | None] = {}  # folder -> the uid that owns it
-        self._confinement, self.report = _prepare(config)
+        self._confinement, self.report = prepare(config)
 
     def serve(self) -> None:
         """Answer the host until it is gone."""
@@ -68,23 +69,26 @@ class Zygote:
             os.close(fd)
 
     def _on_fork(self, message: dict[str, Any], fds: list[int]) -> None:
-        folder, uid = message["folder"], message["uid"]
+        folder, uid, is_jail = message["folder"], message["uid"], message["jail"]
         try:
             pid = os.fork()
         except OSError as error:
             self._send({"type": "refused", "id": message["id"], "reason": f"fork: {error}"})
             return
         if pid == 0:
-            self._become_worker(fds[0], folder, uid)
+            self._become(jail.main if is_jail else worker.main, fds[0], folder, uid)
         self._workers[pid] = message["id"]
         self._folders[folder] = uid
+        if is_jail:
+            self._jails.add(pid)
         pidfd = os.pidfd_open(pid)
         self._send({"type": "forked", "id": message["id"], "pid": pid}, [pidfd])
         os.close(pidfd)
 
-    def _become_worker(self, fd: int, folder: str, uid: int | None) -> None:
+    def _become(self, main: Callable[..., None], fd: int, folder: str, uid: int | None) -> None:
+        path = os.path.join(self._root, folder)
         try:
-            worker.main(socket.socket(fileno=fd), folder, uid, self._confinement)
+            main(socket.socket(fileno=fd), path, uid, self._confinement)
         except BaseException as error:  # noqa: BLE001 - the child must not return to this loop
             text = f"{type(error).__name__}: {error}"
             reason = msgpack.packb({"type": "failed", "reason": text[:2000]})
@@ -143,6 +147,9 @@ class Zygote:
             if pid == 0:
                 return
             worker_id = self._workers.pop(pid, None)
+            if pid in self._jails:
+                self._jails.discard(pid)
+                end_session(pid)
             if worker_id is not None:
                 code = os.waitstatus_to_exitcode(status)
                 self._send({"type": "exited", "id": worker_id, "exit_code": code})
@@ -160,95 +167,12 @@ class Zygote:
             os.kill(pid, signal.SIGKILL)
         for pid in self._workers:
             os.waitpid(pid, 0)
+        for pid in self._jails:
+            end_session(pid)
         for folder, uid in self._folders.items():
             folders.wipe(os.path.join(self._root, folder), uid)
         folders.remove_root(self._root)
         os._exit(0)
-
-
-def _prepare(config: dict[str, Any]) -> tuple[worker.Confinement, dict[str, Any]]:
-    """Load what sessions share, learn what the kernel enforces, and get the lockdown ready."""
-    os.mkdir(config["root"], 0o711)
-    failed = _preload(config["preload"])
-    report = _probe(config, failed)
-    pages = _statm()
-    confinement = worker.Confinement(
-        enforce=config["enforce"],
-        landlock_abi=report["landlock"],
-        rules=lockdown.ReadRules.open(_readable(config["readable"]), hidden=config["hidden"]),
-        program=lockdown.compile_filter(
-            own_uid=report["own_uid"], truncate=report["landlock"] >= 3
-        ),
-        root=config["root"],
-        zygote_pid=os.getpid(),
-        address_space=pages[0] * resource.getpagesize(),
-        data=pages[5] * resource.getpagesize(),
-        **{name: config[name] for name in _LIMITS},
-    )
-    gc.collect()
-    gc.freeze()
-    return confinement, report
-
-
-_LIMITS: Final = ("memory_mb", "max_file_mb", "max_open_files", "max_threads")
-
-
-def _preload(modules: list[str]) -> dict[str, str]:
-    failed = {}
-    for name in modules:
-        try:
-            __import__(name)
-        except Exception as error:  # noqa: BLE001 - reported to the operator by name
-            failed[name] = f"{type(error).__name__}: {error}"
-    return failed
-
-
-def _probe(config: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
-    abi = min(lockdown.landlock_abi(), config["max_landlock_abi"])
-    own_uid = config["uid_probe"] is not None and _can_become(config["uid_probe"], config["root"])
-    # Sessions with uids of their own make their folders themselves, after the change of uid.
-    os.chmod(config["root"], 0o1733 if own_uid else 0o700)
-    return {
-        "pid": os.getpid(),
-        "landlock": abi if config["enforce"] else 0,
-        "seccomp": lockdown.seccomp_available(),
-        "own_uid": own_uid,
-        "preload_failed": failed,
-        "python": sys.version.split()[0],
-    }
-
-
-def _can_become(uid: int, root: str) -> bool:
-    """Try in a child whether sessions can have uids of their own and still read Python's files."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            lockdown.become(uid, uid)
-            for path in (os.__file__, msgpack.__file__, __file__, root):
-                os.stat(path)
-            os._exit(0)
-        except BaseException:  # noqa: BLE001 - any failure means no
-            os._exit(1)
-    return os.waitpid(pid, 0)[1] == 0
-
-
-def _readable(extra: list[str]) -> list[str]:
-    """What agent code may read: Python's trees, shared libraries, time zones, fonts, CA bundles."""
-    return [
-        *(path for path in sys.path if path),
-        *extra,
-        os.path.dirname(os.path.abspath(__file__)),
-        os.path.join(sys.base_prefix, "lib"),
-        *("/usr/lib", "/lib", "/lib64", "/usr/local/lib"),
-        *("/usr/share/zoneinfo", "/etc/localtime", "/usr/share/fonts", "/etc/fonts"),
-        *("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates"),
-        *("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"),
-    ]
-
-
-def _statm() -> list[int]:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return [int(number) for number in file.read().split()]
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any] | Any, list[int]]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_code_mode_guest import seccomp
+from py_code_mode_guest import bpf, seccomp
 from py_code_mode_guest.seccomp import ALLOW, KILL_PROCESS, compile_filter
 from py_code_mode_guest.syscalls import Machine
 
@@ -359,6 +359,6 @@ def test_a_program_is_valid_classic_bpf_of_moderate_size(machine: Machine) -> No
 
 
 def test_a_machine_we_do_not_know_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seccomp, "this_machine", lambda: None)
+    monkeypatch.setattr(bpf, "this_machine", lambda: None)
     with pytest.raises(ValueError, match="64-bit Linux"):
         compile_filter(own_uid=True, truncate=True)

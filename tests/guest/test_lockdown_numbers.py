@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from py_code_mode_guest import lockdown, seccomp
+from py_code_mode_guest import landlock, seccomp
 from py_code_mode_guest.syscalls import Machine
 
 INCLUDE = Path("/usr/include")
@@ -84,7 +84,7 @@ def test_landlock_rights_are_those_of_the_header() -> None:
     text = header(INCLUDE / "linux/landlock.h")
     found = re.findall(r"#define LANDLOCK_ACCESS_FS_(\w+)\s+\(1ULL << (\d+)\)", text)
     assert len(found) >= 13
-    assert {name: getattr(lockdown, name) for name, _ in found} == {
+    assert {name: getattr(landlock, name) for name, _ in found} == {
         name: 1 << int(bit) for name, bit in found
     }
 
@@ -102,25 +102,25 @@ def test_seccomp_actions_are_those_of_the_header() -> None:
 @pytest.mark.parametrize(
     ("abi", "last_right"),
     [
-        (1, lockdown.MAKE_SYM),
-        (2, lockdown.REFER),
-        (3, lockdown.TRUNCATE),
-        (4, lockdown.TRUNCATE),
-        (5, lockdown.IOCTL_DEV),
-        (7, lockdown.IOCTL_DEV),
+        (1, landlock.MAKE_SYM),
+        (2, landlock.REFER),
+        (3, landlock.TRUNCATE),
+        (4, landlock.TRUNCATE),
+        (5, landlock.IOCTL_DEV),
+        (7, landlock.IOCTL_DEV),
     ],
 )
 def test_a_ruleset_governs_every_right_of_its_abi(abi: int, last_right: int) -> None:
-    assert lockdown.handled_access(abi) == (last_right << 1) - 1
+    assert landlock.handled_access(abi) == (last_right << 1) - 1
 
 
 def test_a_writable_folder_lacks_execution_and_special_files() -> None:
     forbidden = (
-        lockdown.EXECUTE
-        | lockdown.MAKE_CHAR
-        | lockdown.MAKE_BLOCK
-        | lockdown.MAKE_FIFO
-        | lockdown.MAKE_SOCK
-        | lockdown.IOCTL_DEV
+        landlock.EXECUTE
+        | landlock.MAKE_CHAR
+        | landlock.MAKE_BLOCK
+        | landlock.MAKE_FIFO
+        | landlock.MAKE_SOCK
+        | landlock.IOCTL_DEV
     )
-    assert lockdown.handled_access(7) & ~forbidden == lockdown.WRITABLE
+    assert landlock.handled_access(7) & ~forbidden == landlock.WRITABLE

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from py_code_mode_guest import lockdown, syscalls
-from py_code_mode_guest.lockdown import READ_DIR, READ_FILE, WRITE_FILE, LockdownError, ReadRules
+from py_code_mode_guest.landlock import READ_DIR, READ_FILE, WRITE_FILE, ReadRules
+from py_code_mode_guest.syscalls import LockdownError
 
 EVERYTHING = READ_FILE | READ_DIR
 

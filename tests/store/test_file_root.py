@@ -64,7 +64,7 @@ async def test_a_full_disk_is_said_and_leaves_the_old_value(
         os.write(descriptor, content[:1])
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(file_root, "write_all", full)
+    monkeypatch.setattr(file_root, "_write_all", full)
     with pytest.raises(StorageFullError, match=rf"^{base}/artifacts/a: .*; free some space"):
         await storage.artifacts.add("a", b"new")
     for ask in [

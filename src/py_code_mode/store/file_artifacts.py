@@ -29,7 +29,6 @@ from py_code_mode.store.file_bodies import Bodies, BodyFacts
 from py_code_mode.store.file_errors import NotAFileError, NotAFolderError, disk_errors
 from py_code_mode.store.file_folders import (
     Identity,
-    append,
     below,
     file_status,
     folder,
@@ -203,8 +202,7 @@ class FileArtifacts:
 
     def _record(self, within: int, file: str, new: BodyRecord) -> None:
         """Append the record of the new body; the current one stays, for readers until then."""
-        with self._root.made(self._state) as state:
-            length = append(state, records_file(new.name), new.line())
+        length = self._root.append(self._state, records_file(new.name), new.line())
         if length > MAX_RECORDS_BYTES:
             text = self._root.load(self._state, records_file(new.name))
             lines = new.line()

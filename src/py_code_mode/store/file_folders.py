@@ -24,7 +24,6 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW
 # Without O_NONBLOCK a named pipe in a file's place would hold the reader for ever.
 _FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NOFOLLOW
 
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NOFOLLOW
 
 #: Length of the digests that records carry.
 DIGEST_BYTES = 32
@@ -78,23 +77,6 @@ def read_file(within: int, name: str) -> tuple[bytes, os.stat_result]:
     """Return content and status of a regular file. Raises NotAFileError for anything else."""
     with _opened(within, name) as file:
         return file.readall(), os.fstat(file.fileno())
-
-
-def append(within: int, name: str, content: bytes) -> int:
-    """Append to a file, which is created where it is missing; return its length."""
-    descriptor = os.open(name, _APPEND, 0o666, dir_fd=within)
-    try:
-        write_all(descriptor, content)
-        return os.lseek(descriptor, 0, os.SEEK_CUR)
-    finally:
-        os.close(descriptor)
-
-
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write every byte, however few the system takes at a time."""
-    left = memoryview(content)
-    while left:
-        left = left[os.write(descriptor, left) :]
 
 
 def file_digest(within: int, name: str) -> tuple[str, os.stat_result]:

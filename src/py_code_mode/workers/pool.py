@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
 from py_code_mode.models import Limits
+from py_code_mode.workers.jail import JailProcess, SessionJail
 from py_code_mode.workers.process import Worker
 from py_code_mode.workers.uids import Uids
 from py_code_mode.workers.zygote import Kernel, Zygote, ZygoteConfig
@@ -39,6 +40,8 @@ class Pool:
         self._ids = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._homes: dict[int, tuple[Zygote, int | None]] = {}
+        self._jails: dict[int, SessionJail] = {}  # by the worker's id
+        self._jail_processes: dict[int, JailProcess] = {}  # by their own
         self._idle: deque[Worker] = deque()
         self._zygote: Zygote | None = None
         self._retired: set[Zygote] = set()
@@ -91,7 +94,16 @@ class Pool:
     def discard(self, worker: Worker, cause: str = "closed") -> None:
         """End a worker and, in the background, remove its folder and free its uid."""
         worker.kill(cause)
-        self._background(self._bury(worker))
+        jail = self._jails.pop(worker.id, None)
+        if jail is not None and jail.process is not None:
+            jail.process.kill()
+        self._background(self._bury(worker, jail.process if jail else None))
+
+    def jail_of(self, worker: Worker) -> SessionJail:
+        """Return the jail in which a worker's tools run: its folder, its uid, no server files."""
+        if worker.id not in self._jails:
+            self._jails[worker.id] = SessionJail(lambda: self._start_jail(worker))
+        return self._jails[worker.id]
 
     async def measure(self, workers: list[Worker]) -> dict[int, int]:
         """Return the bytes on disk in each worker's folder, by worker id."""
@@ -154,6 +166,27 @@ class Pool:
             pid, pidfd = await zygote.fork(worker.id, theirs, worker.folder, uid)
         await worker.attach(pid, pidfd)
 
+    async def _start_jail(self, worker: Worker) -> JailProcess:
+        if worker.id not in self._homes:
+            raise WorkerStartError("the session has ended")
+        zygote, uid = self._homes[worker.id]
+        jail_id = next(self._ids)
+        process = JailProcess(jail_id, lambda number: zygote.signal(jail_id, number))
+        self._jail_processes[jail_id] = process
+        await self._connect(process, zygote, worker.folder, uid)
+        await process.ready()
+        return process
+
+    async def _connect(
+        self, jail: JailProcess, zygote: Zygote, folder: str, uid: int | None
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        with theirs:
+            await asyncio.get_running_loop().create_connection(lambda: jail, sock=ours)
+            _, pidfd = await zygote.fork(jail.id, theirs, folder, uid, jail=True)
+        os.close(pidfd)
+
     async def _current_zygote(self) -> Zygote:
         async with self._starting:
             zygote = self._zygote
@@ -186,6 +219,9 @@ class Pool:
         return zygote
 
     def _on_exit(self, worker_id: int, exit_code: int | None) -> None:
+        jail = self._jail_processes.pop(worker_id, None)
+        if jail is not None:
+            jail.on_exit()
         worker = self._workers.get(worker_id)
         if worker is None:
             return
@@ -194,10 +230,12 @@ class Pool:
             self._idle.remove(worker)
             self.discard(worker)
 
-    async def _bury(self, worker: Worker) -> None:
-        """Once the process is gone nothing can write any more: remove what it wrote."""
+    async def _bury(self, worker: Worker, jail: JailProcess | None) -> None:
+        """Once the processes are gone nothing can write any more: remove what they wrote."""
         zygote, uid = self._homes[worker.id]
         await zygote.exited(worker.id)
+        if jail is not None:
+            await zygote.exited(jail.id)
         worker.on_exit(None)
         if zygote.alive:
             left = await zygote.wipe(worker.folder)

@@ -138,14 +138,24 @@ class Zygote:
         return self._process.pid
 
     async def fork(
-        self, worker_id: int, sock: socket.socket, folder: str, uid: int | None
+        self,
+        worker_id: int,
+        sock: socket.socket,
+        folder: str,
+        uid: int | None,
+        *,
+        jail: bool = False,
     ) -> tuple[int, int]:
-        """Fork a worker onto ``sock``; returns its pid and a pidfd. Raises WorkerStartError."""
+        """Fork a worker, or the jail beside one, onto ``sock``; returns its pid and a pidfd.
+
+        Raises WorkerStartError.
+        """
         future: asyncio.Future[tuple[int, int]] = self._loop.create_future()
         self._forks[worker_id] = future
         self.forks += 1
         self._exits[worker_id] = self._loop.create_future()
-        self._send({"type": "fork", "id": worker_id, "folder": folder, "uid": uid}, sock.fileno())
+        message = {"type": "fork", "id": worker_id, "folder": folder, "uid": uid, "jail": jail}
+        self._send(message, sock.fileno())
         try:
             return await future
         except WorkerStartError:

@@ -1,0 +1,200 @@
+"""The host's side of a session's jail: send a program in, get its end back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgpack
+
+from py_code_mode.errors import WorkerStartError
+from py_code_mode.models import Program, ProgramEnd
+from py_code_mode_guest.wire import HEADER, MAX_FRAME_BYTES, pack
+
+log = logging.getLogger(__name__)
+
+#: A jail that has not answered this long after a program's time was up has failed itself.
+_ANSWER_S: Final = 5.0
+#: Programs of one session that run at once; more wait, without their time running.
+_PARALLEL: Final = 32
+
+
+class JailProcess(asyncio.Protocol):
+    """One jail process: programs side by side, each ended by its own time-out."""
+
+    def __init__(self, jail_id: int, send_signal: Callable[[int], None]) -> None:
+        self.id = jail_id
+        self._send_signal = send_signal
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._ends: dict[int, asyncio.Future[ProgramEnd]] = {}
+        self._ids = itertools.count(1)
+        self._received = bytearray()
+        self._gone = False
+
+    @property
+    def alive(self) -> bool:
+        """False once the process has ended."""
+        return not self._gone
+
+    async def ready(self) -> None:
+        """Wait until programs can be started. Raises WorkerStartError."""
+        await self._ready
+
+    async def run(self, program: Program) -> ProgramEnd:
+        """Run a program to its end; a cancelled caller ends it. Raises WorkerStartError."""
+        request_id = next(self._ids)
+        future: asyncio.Future[ProgramEnd] = self._loop.create_future()
+        self._ends[request_id] = future
+        self._transport.write(_spawn_frame(request_id, program))
+        try:
+            return await asyncio.wait_for(future, program.timeout_s + _ANSWER_S)
+        except TimeoutError:
+            self.kill()
+            raise WorkerStartError("the session's jail did not answer and was ended") from None
+        except asyncio.CancelledError:
+            if not self._transport.is_closing():
+                self._transport.write(pack({"type": "cancel", "id": request_id}))
+            raise
+        finally:
+            self._ends.pop(request_id, None)
+
+    def kill(self) -> None:
+        """End the process; its zygote then ends every program that it left."""
+        self._send_signal(signal.SIGKILL)
+
+    def on_exit(self) -> None:
+        """The process has ended: whoever waits for a program is told."""
+        if self._gone:
+            return
+        self._gone = True
+        gone = WorkerStartError("the session's jail ended while the program ran")
+        waiting: list[asyncio.Future[Any]] = [self._ready, *self._ends.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(gone)
+        # Nobody may be waiting for it any more.
+        with contextlib.suppress(WorkerStartError, asyncio.CancelledError):
+            self._ready.exception()
+        if hasattr(self, "_transport"):
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a socket's is one
+        self._transport = transport
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.kill()
+        self.on_exit()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        try:
+            while (message := _take_message(self._received)) is not None:
+                self._take(message)
+        except ValueError as error:
+            # A program of the session's uid may have got at its jail: trust it no further.
+            log.warning("jail %d sent %s: killed", self.id, error)
+            self._received.clear()
+            self._transport.abort()
+
+    def _take(self, message: Any) -> None:
+        match message:
+            case {"type": "ended", "id": int(request_id), **fields}:
+                future = self._ends.get(request_id)
+                end = _program_end(fields)
+                if future is not None and not future.done():
+                    future.set_result(end)
+            case {"type": "ready"}:
+                if not self._ready.done():
+                    self._ready.set_result(None)
+            case {"type": "failed", "reason": str(reason)}:
+                if not self._ready.done():
+                    self._ready.set_exception(WorkerStartError(f"no jail: {reason}"))
+            case _:
+                raise ValueError("a message of an unknown shape")
+
+
+class SessionJail:
+    """A session's jail, started with its first program and again should it die."""
+
+    def __init__(self, start: Callable[[], Awaitable[JailProcess]]) -> None:
+        self._start = start
+        self._starting = asyncio.Lock()
+        self._places = asyncio.Semaphore(_PARALLEL)
+        self._process: JailProcess | None = None
+
+    @property
+    def process(self) -> JailProcess | None:
+        """The process, where one was started."""
+        return self._process
+
+    async def run(self, program: Program) -> ProgramEnd:
+        """Run a program to its end. Raises WorkerStartError."""
+        async with self._places:
+            process = await self._started()
+            return await process.run(program)
+
+    async def warm(self) -> None:
+        """Start the process ahead of need. Raises WorkerStartError."""
+        await self._started()
+
+    async def _started(self) -> JailProcess:
+        async with self._starting:
+            if self._process is None or not self._process.alive:
+                self._process = await self._start()
+            return self._process
+
+
+def _spawn_frame(request_id: int, program: Program) -> bytes:
+    return pack(
+        {
+            "type": "spawn",
+            "id": request_id,
+            "argv": list(program.argv),
+            "env": dict(program.env),
+            "stdin": program.stdin,
+            "timeout_s": program.timeout_s,
+            "max_output_bytes": program.max_output_bytes,
+            "network": program.network,
+            "ports": None if program.ports is None else list(program.ports),
+        }
+    )
+
+
+def _take_message(received: bytearray) -> Any:
+    if len(received) < HEADER.size:
+        return None
+    size: int = HEADER.unpack_from(received)[0]
+    if size > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {size:,} bytes")
+    end = HEADER.size + size
+    if len(received) < end:
+        return None
+    try:
+        message = msgpack.unpackb(bytes(memoryview(received)[HEADER.size : end]))
+    except Exception as error:  # noqa: BLE001 - whatever the parser raises, the frame is bad
+        raise ValueError(f"an unreadable frame ({type(error).__name__})") from None
+    del received[:end]
+    return message
+
+
+def _program_end(fields: dict[Any, Any]) -> ProgramEnd:
+    match fields:
+        case {
+            "exit_code": int() | None as exit_code,
+            "stdout": bytes(stdout),
+            "stderr": bytes(stderr),
+            "timed_out": bool(timed_out),
+            "truncated": bool(truncated),
+            "reason": str(reason),
+        }:
+            return ProgramEnd(exit_code, stdout, stderr, timed_out, truncated, reason)
+    raise ValueError("a malformed end of a program")

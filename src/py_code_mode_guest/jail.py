@@ -1,0 +1,221 @@
+"""A session's jail: the process that runs the programs of its tools.
+
+A call runs in a *slot*: a thread that confined itself once, so that starting a program is one
+``posix_spawn`` (which uses vfork) and no Python runs between fork and exec. The slot has a process
+group whose leader is a zombie: it cannot be killed, and the filter lets nobody leave, so killing
+the group ends exactly what the call started, daemons included.
+
+Host to jail: ``spawn``, ``cancel``. Jail to host: ``ready``, then one ``ended`` for each spawn.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgpack
+
+from py_code_mode_guest.confine import Confinement, confine_jail, confine_slot
+from py_code_mode_guest.talk import Pipes, Talk, open_pipes
+from py_code_mode_guest.wire import HEADER, pack
+
+_CHUNK: Final = 64 * 1024
+#: Python ignores these, and what is ignored stays so across exec.
+_DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
+
+#: Network allowed, and to which ports: slots are made per profile, for good.
+Profile = tuple[bool, tuple[int, ...] | None]
+
+
+def main(sock: socket.socket, folder: str, uid: int | None, confinement: Confinement) -> None:
+    """Serve the host until it goes away. Never returns."""
+    warnings.simplefilter("ignore")  # of forking with threads: the child only exits
+    Jail(confine_jail(sock, folder, uid, confinement), folder, confinement).serve()
+
+
+class Jail:
+    """Reads requests and hands each to a slot that is free."""
+
+    def __init__(self, sock: socket.socket, folder: str, confinement: Confinement) -> None:
+        self._sock = sock
+        self._folder = folder
+        self._confinement = confinement
+        self._send_lock = threading.Lock()
+        self._free: dict[Profile, queue.LifoQueue[Slot]] = {}
+        self._running: dict[int, Slot] = {}
+
+    def serve(self) -> None:
+        """Answer the host until it closes the socket."""
+        self.send({"type": "ready"})
+        for message in _messages(self._sock):
+            if message["type"] == "spawn":
+                self._spawn(message)
+            else:
+                slot = self._running.get(message["id"])
+                if slot is not None:
+                    slot.cancel(message["id"])
+        os._exit(0)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one frame; any slot may."""
+        frame = pack(message)
+        with self._send_lock:
+            self._sock.sendall(frame)
+
+    def _spawn(self, request: dict[str, Any]) -> None:
+        ports = request["ports"]
+        profile = (request["network"], None if ports is None else tuple(ports))
+        free = self._free.setdefault(profile, queue.LifoQueue())
+        try:
+            slot = free.get_nowait()
+        except queue.Empty:
+            slot = Slot(self, profile)
+            try:
+                slot.start()
+            except RuntimeError as error:  # no thread to be had: the uid's limit
+                answer = _never_started(f"no room for another program: {error}")
+                self.send({**answer, "type": "ended", "id": request["id"]})
+                return
+        self._running[request["id"]] = slot
+        slot.requests.put(request)
+
+    def release(self, slot: Slot, request_id: int) -> None:
+        """Take a slot back whose program has ended."""
+        self._running.pop(request_id, None)
+        self._free[slot.profile].put(slot)
+
+    def confine(self, group: int, profile: Profile) -> None:
+        """Confine the calling thread as a slot."""
+        network, ports = profile
+        confine_slot(self._folder, group, self._confinement, network=network, ports=ports)
+
+    def environment(self, variables: dict[str, str]) -> dict[str, str]:
+        """Return a program's whole environment."""
+        return {"HOME": self._folder, "TMPDIR": self._folder, **variables}
+
+
+class Slot(threading.Thread):
+    """One thread, one program at a time."""
+
+    def __init__(self, jail: Jail, profile: Profile) -> None:
+        super().__init__(daemon=True)
+        self.profile = profile
+        self.requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._jail = jail
+        self._group = 0
+        self._current = 0
+        self._cancelled = 0
+
+    def run(self) -> None:
+        """Confine this thread, then run what comes."""
+        failure = None
+        try:
+            self._group = _immortal_group()
+            self._jail.confine(self._group, self.profile)
+        except Exception as error:  # noqa: BLE001 - told to the caller; the program never starts
+            failure = f"the jail could not be made: {error}"
+        while True:
+            request = self.requests.get()
+            self._current = request["id"]
+            answer = self._execute(request) if failure is None else _never_started(failure)
+            self._current = 0
+            # First free, then answered: the next request may come with the answer.
+            self._jail.release(self, request["id"])
+            self._jail.send({**answer, "type": "ended", "id": request["id"]})
+
+    def cancel(self, request_id: int) -> None:
+        """End what this slot runs, if it still is that request."""
+        self._cancelled = request_id
+        if self._current == request_id and self._group:
+            os.killpg(self._group, signal.SIGKILL)
+
+    def _execute(self, request: dict[str, Any]) -> dict[str, Any]:
+        with open_pipes(with_input=bool(request["stdin"])) as pipes:
+            try:
+                pid = self._start(request, pipes)
+            except OSError as error:
+                return _never_started(f"{request['argv'][0]}: {error.strerror}")
+            if self._cancelled == request["id"]:  # while it was being started
+                os.killpg(self._group, signal.SIGKILL)
+            pipes.close_theirs()
+            deadline = time.monotonic() + request["timeout_s"]
+            talk = Talk(pipes, request["stdin"], request["max_output_bytes"], deadline)
+            try:
+                talk.until_exit(pid)
+            finally:
+                os.killpg(self._group, signal.SIGKILL)
+                status = os.waitpid(pid, 0)[1]
+            talk.drain()
+        return {
+            "exit_code": os.waitstatus_to_exitcode(status),
+            "stdout": bytes(talk.output[pipes.stdout]),
+            "stderr": bytes(talk.output[pipes.stderr]),
+            "timed_out": talk.timed_out,
+            "truncated": talk.truncated,
+            "reason": "",
+        }
+
+    def _start(self, request: dict[str, Any], pipes: Pipes) -> int:
+        argv = request["argv"]
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            self._jail.environment(request["env"]),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, pipes.theirs[0], 0),
+                (os.POSIX_SPAWN_DUP2, pipes.theirs[1], 1),
+                (os.POSIX_SPAWN_DUP2, pipes.theirs[2], 2),
+            ],
+            setpgroup=self._group,
+            setsigmask=(),
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+
+
+def _immortal_group() -> int:
+    """Return a process group that lives as long as we do: its leader is a zombie, never reaped."""
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0)
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+
+
+def _never_started(reason: str) -> dict[str, Any]:
+    return {
+        "exit_code": None,
+        "stdout": b"",
+        "stderr": b"",
+        "timed_out": False,
+        "truncated": False,
+        "reason": reason,
+    }
+
+
+def _messages(sock: socket.socket) -> Iterator[dict[str, Any]]:
+    """Yield the host's messages until it is gone."""
+    received = bytearray()
+    while data := _receive(sock):
+        received += data
+        while len(received) >= HEADER.size:
+            end = HEADER.size + HEADER.unpack_from(received)[0]
+            if len(received) < end:
+                break
+            message = msgpack.unpackb(bytes(received[HEADER.size : end]))
+            del received[:end]
+            yield message
+
+
+def _receive(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(_CHUNK)
+    except ConnectionError:
+        return b""
