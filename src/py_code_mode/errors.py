@@ -47,6 +47,19 @@ class SandboxUnavailableError(CodeModeError):
     code = "sandbox_unavailable"
 
 
+class ToolDefinitionError(ToolError, ValueError):
+    """Raised when a tool's file cannot be used; the message has one line for each problem.
+
+    ``line`` and ``reason`` are the first problem's; ``problems`` are all, as ``{line, reason}``.
+    """
+
+    code = "tool_definition"
+    file: str
+    line: int
+    reason: str
+    problems: list[dict[str, int | str]]
+
+
 class SessionError(CodeModeError):
     """Base of what can go wrong with sessions."""
 
@@ -113,7 +126,8 @@ class WorkerCrashed(WorkerError):  # noqa: N818 - the name agent-facing answers 
 
     ``exit_code`` is the process's (negative for a signal, None where unknown); ``timed_out`` says
     that the host killed it because it did not stop at its deadline; ``cause`` is one of
-    ``exited``, ``killed``, ``timeout``, ``violation``, ``disk``, ``threads``, ``cpu``, ``closed``.
+    ``exited``, ``killed``, ``timeout``, ``interrupt``, ``violation``, ``disk``, ``threads``,
+    ``memory``, ``cpu``, ``closed``.
     """
 
     code = "worker_crashed"
@@ -158,6 +172,7 @@ __all__ = [
     "StorageUnavailableError",
     "TimeoutTooLargeError",
     "ToolCallError",
+    "ToolDefinitionError",
     "ToolError",
     "ToolNotFoundError",
     "ToolTimeoutError",

@@ -54,12 +54,15 @@ def confine_worker(
 ) -> socket.socket:
     """Lock this process down for good; returns the socket under its new descriptor.
 
-    ``folder`` is made here, after the change of uid, so that it belongs to the session.
+    ``folder`` is made here, before the change of uid: what is in it belongs to the session, the
+    entry for it does not.
     """
     _detach(sock)
     _limit(confinement, own_uid=uid is not None)
-    _take_uid(uid, confinement)
     os.mkdir(folder, 0o700)
+    if uid is not None:
+        os.chown(folder, uid, uid)
+    _take_uid(uid, confinement)
     _settle(folder)
     if confinement.enforce:
         lockdown.no_new_privileges()

@@ -42,11 +42,14 @@ def wipe(path: str, uid: int | None) -> str | None:
             return str(error)
         try:
             _empty(fd)
-            os.rmdir(path)
         except OSError as error:
             return str(error)
         finally:
             os.close(fd)
+    try:  # as ourselves: the folder around it is ours
+        os.rmdir(path)
+    except OSError as error:
+        return str(error)
     return None
 
 
@@ -66,13 +69,21 @@ def _size(fd: int, entries: list[int], depth: int) -> int:
                 entries[0] += 1
                 if entries[0] > _MAX_ENTRIES:
                     return UNBOUNDED
-                status = entry.stat(follow_symlinks=False)
-                total += status.st_blocks * 512
-                if stat.S_ISDIR(status.st_mode):
-                    total += _size(os.open(entry.name, _OPEN, dir_fd=fd), entries, depth + 1)
+                total += _entry_size(fd, entry, entries, depth)
     finally:
         os.close(fd)
     return total
+
+
+def _entry_size(parent: int, entry: os.DirEntry[str], entries: list[int], depth: int) -> int:
+    try:
+        status = entry.stat(follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_blocks * 512
+        below = os.open(entry.name, _OPEN, dir_fd=parent)
+    except FileNotFoundError:
+        return 0  # gone since it was listed, as files do; the others still count
+    return status.st_blocks * 512 + _size(below, entries, depth + 1)
 
 
 def _empty(top: int) -> None:

@@ -6,6 +6,7 @@ import __future__
 import ast
 import asyncio
 import builtins
+import contextvars
 import inspect
 import sys
 import threading
@@ -129,7 +130,9 @@ def _in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
         except BaseException as error:  # noqa: BLE001 - carried to the waiting thread
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="skill", daemon=True)
+    # With our context, in which the chain of skills is counted.
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(run,), name="skill", daemon=True)
     thread.start()
     thread.join()
     if errors:

@@ -10,7 +10,7 @@ import difflib
 from typing import Any, NoReturn
 
 from py_code_mode_guest import blobs, errors
-from py_code_mode_guest.values import Blob, Record, UnencodableError, encode_argument
+from py_code_mode_guest.values import Blob, Record, TooLargeError, UnencodableError, encode_argument
 from py_code_mode_guest.wire import Channel
 
 
@@ -51,6 +51,10 @@ class Operation:
         try:
             exact = self._namespace == "artifacts"
             return encode_argument(value, exact=exact, where=where, rich=blobs.encode)
+        except TooLargeError as error:
+            if self._namespace == "artifacts":
+                raise errors.ArtifactTooLargeError(f"{self.__qualname__}: {error}") from None
+            raise errors.InvalidArgumentError(f"{self.__qualname__}: {error}") from None
         except UnencodableError as error:
             if self._namespace == "artifacts":
                 raise errors.ArtifactTypeError(f"{self.__qualname__}: {error}") from None

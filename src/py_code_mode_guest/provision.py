@@ -69,8 +69,8 @@ def _preload(modules: list[str]) -> dict[str, str]:
 def _probe(config: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
     abi = min(lockdown.landlock_abi(), config["max_landlock_abi"])
     own_uid = config["uid_probe"] is not None and _can_become(config["uid_probe"], config["root"])
-    # Sessions with uids of their own make their folders themselves, after the change of uid.
-    os.chmod(config["root"], 0o1733 if own_uid else 0o700)
+    if not own_uid:
+        os.chmod(config["root"], 0o700)
     return {
         "pid": os.getpid(),
         "landlock": abi if config["enforce"] else 0,
@@ -81,11 +81,22 @@ def _probe(config: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def _can_give_away(root: str, uid: int) -> None:
+    """Try what making a session's folder takes. Raises OSError."""
+    folder = os.path.join(root, "probe")
+    os.mkdir(folder, 0o700)
+    try:
+        os.chown(folder, uid, uid)
+    finally:
+        os.rmdir(folder)
+
+
 def _can_become(uid: int, root: str) -> bool:
     """Try in a child whether sessions can have uids of their own and still read Python's files."""
     pid = os.fork()
     if pid == 0:
         try:
+            _can_give_away(root, uid)
             lockdown.become(uid, uid)
             for path in (os.__file__, msgpack.__file__, __file__, root):
                 os.stat(path)

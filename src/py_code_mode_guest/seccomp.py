@@ -86,7 +86,8 @@ _OPEN_MASK: Final = 0o1003
 _CLONE_THREAD: Final = 0x00010000
 _CLONE_OPTIONAL: Final = 0x017C0F00
 
-_MSG_FASTOPEN: Final = 0x20000000  # makes a connect() of a send
+# MSG_FASTOPEN makes a connect() of a send; MSG_OOB is used by nobody, and was a way in once.
+_MSG_REFUSED: Final = 0x20000001
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
 _O_NOTIFICATION_PIPE: Final = 0x80  # O_EXCL: a pipe for kernel events
 _RENAME_KNOWN: Final = 0x3  # NOREPLACE, EXCHANGE; not WHITEOUT, which makes a device node
@@ -125,11 +126,11 @@ POLICY: Final[Mapping[str, Action]] = {
     ),
     # A datagram socket can send to any socket by its path, which Landlock does not see.
     "socketpair": when(Check(0, (_AF_UNIX,)), Check(1, (_SOCK_STREAM,), mask=_SOCK_TYPE_MASK)),
-    "sendto": when(*null(4), Check(3, (0,), mask=_MSG_FASTOPEN)),
+    "sendto": when(*null(4), Check(3, (0,), mask=_MSG_REFUSED)),
     # msg_name is behind a pointer. It is harmless: the only sockets here are connected streams
     # (socketpair above, or handed in by the host), which refuse or ignore an address but for
     # MSG_FASTOPEN. sendmmsg, which has a flags word per message, is denied.
-    "sendmsg": when(Check(2, (0,), mask=_MSG_FASTOPEN)),
+    "sendmsg": when(Check(2, (0,), mask=_MSG_REFUSED)),
     "setsockopt": When((_SOL_SOCKET, _IPPROTO_TCP)),
     # pid_t is an int, so the low word is all of it. 0, -1 and negative numbers (groups, everybody)
     # are not our pid. tgkill only reaches threads of the group it names.

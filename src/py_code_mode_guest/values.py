@@ -14,7 +14,13 @@ from typing import Any, Final, NoReturn
 import msgpack
 
 from py_code_mode_guest.texts import kind_of, print_integer, printable, safe_repr
-from py_code_mode_guest.wire import EXT_BLOB, EXT_INTEGER, EXT_RECORD
+from py_code_mode_guest.wire import (
+    EXT_BLOB,
+    EXT_INTEGER,
+    EXT_RECORD,
+    MAX_STRUCTURE_BYTES,
+    unpack_blob,
+)
 
 MAX_DEPTH: Final = 100
 #: CPython refuses to print longer integers by default, and so do JSON readers.
@@ -28,6 +34,10 @@ class UnencodableError(TypeError):
 
 class _Unshaped(Exception):  # noqa: N818 - a signal inside this module
     """The whole value has no JSON shape: a cycle, too deep, or a dict with other keys."""
+
+
+class TooLargeError(UnencodableError):
+    """Raised when a structured argument is larger than the host takes apart for a guest."""
 
 
 class _OverBudget(Exception):  # noqa: N818 - a signal inside this module
@@ -75,7 +85,7 @@ def ext_hook(code: int, data: bytes) -> Any:
     if code == EXT_RECORD:
         return Record(msgpack.unpackb(data, ext_hook=ext_hook, strict_map_key=True))
     if code == EXT_BLOB:
-        return Blob(*msgpack.unpackb(data))
+        return Blob(*unpack_blob(data))
     raise ValueError(f"unknown extension type {code}")
 
 
@@ -95,11 +105,18 @@ def encode_argument(
             raise UnencodableError(f"{path} is {kind_of(item)}, which has no exact JSON form")
         return msgpack.ExtType(EXT_BLOB, msgpack.packb([blob.media_type, blob.body]))
 
-    encoder = _Encoder(other, exact=exact, budget=None)
+    if type(value) in (str, bytes):  # one piece, of any size that fits in a frame
+        return _Encoder(other, exact=exact, lenient=False, budget=math.inf).encode(value, where, 0)
+    encoder = _Encoder(other, exact=exact, lenient=False, budget=MAX_STRUCTURE_BYTES)
     try:
         return encoder.encode(value, where, 0)
     except _Unshaped as error:
         raise UnencodableError(str(error)) from None
+    except _OverBudget:
+        raise TooLargeError(
+            f"{where} is structured data of over {MAX_STRUCTURE_BYTES:,} bytes; pass it as one"
+            " text or bytes value, such as json.dumps(...)"
+        ) from None
 
 
 def encode_result(value: Any, max_bytes: int) -> tuple[Any, bool]:
@@ -115,7 +132,7 @@ def encode_result(value: Any, max_bytes: int) -> tuple[Any, bool]:
         text = safe_repr(item, max_bytes) if scalar is None else scalar[0]
         return encoder.encode(text, path, depth)
 
-    encoder = _Encoder(other, exact=False, budget=max_bytes)
+    encoder = _Encoder(other, exact=False, lenient=True, budget=max_bytes)
     try:
         return encoder.encode(value, "value", 0), False
     except _OverBudget:
@@ -129,11 +146,17 @@ class _Encoder:
     """One walk over one value; ``other`` decides on types without a JSON form."""
 
     def __init__(
-        self, other: Callable[[Any, str, int], Any], *, exact: bool, budget: int | None
+        self,
+        other: Callable[[Any, str, int], Any],
+        *,
+        exact: bool,
+        lenient: bool,
+        budget: float,
     ) -> None:
         self._other = other
         self._exact = exact
-        self._left = math.inf if budget is None else budget
+        self._lenient = lenient
+        self._left = budget
         self._open: set[int] = set()
 
     def encode(self, value: Any, path: str, depth: int) -> Any:
@@ -148,16 +171,16 @@ class _Encoder:
 
     def _text(self, value: str, path: str, _depth: int) -> str:
         try:
-            self._spend(len(value) if value.isascii() else len(value.encode()))
+            self._spend(5 + (len(value) if value.isascii() else len(value.encode())))
         except UnicodeEncodeError:
-            if self._exact or self._left == math.inf:
+            if not self._lenient:
                 raise UnencodableError(f"{path} has a lone surrogate, which is no text") from None
             value = printable(value)
-            self._spend(len(value))
+            self._spend(5 + len(value))
         return value
 
     def _bytes(self, value: bytes, _path: str, _depth: int) -> bytes:
-        self._spend(len(value))
+        self._spend(5 + len(value))
         return value
 
     def _float(self, value: float, path: str, _depth: int) -> float:
@@ -168,10 +191,10 @@ class _Encoder:
 
     def _integer(self, value: int, path: str, _depth: int) -> Any:
         if -(1 << 63) <= value < (1 << 63):
-            self._spend(5)
+            self._spend(9)
             return value
         if value.bit_length() > _MAX_BITS and not _few_digits(value):
-            if self._left == math.inf:
+            if not self._lenient:
                 raise UnencodableError(f"{path} is an integer of over {MAX_DIGITS} digits")
             return self._text(print_integer(value), path, 0)
         data = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
@@ -197,7 +220,7 @@ class _Encoder:
         return out
 
     def _enter(self, value: Any, path: str, depth: int) -> None:
-        self._spend(1)
+        self._spend(5)
         if depth >= MAX_DEPTH:
             raise _Unshaped(f"{path[:200]}… is nested more than {MAX_DEPTH} levels deep")
         if id(value) in self._open:

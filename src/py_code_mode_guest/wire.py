@@ -25,6 +25,8 @@ from py_code_mode_guest import interrupts
 
 #: The largest frame either side accepts, in bytes.
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+#: The largest argument that is a list or dict: each byte of it may cost the host 70 of memory.
+MAX_STRUCTURE_BYTES: Final = 2 * 1024 * 1024
 #: msgpack extension types: an integer over 64 bits; a read-only record; bytes with a media type.
 EXT_INTEGER: Final = 1
 EXT_RECORD: Final = 2
@@ -40,6 +42,19 @@ def pack(message: Any) -> bytes:
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"{len(body):,} bytes are over the frame limit of {MAX_FRAME_BYTES:,}")
     return HEADER.pack(len(body)) + body
+
+
+def pack_blob(media_type: str, body: bytes) -> bytes:
+    """Return the data of a blob extension: one length byte, the media type, the body."""
+    name = media_type.encode("ascii")
+    return bytes([len(name)]) + name + body
+
+
+def unpack_blob(data: bytes) -> tuple[str, bytes]:
+    """Return media type and body. Raises ValueError for anything malformed."""
+    if not data or len(data) < 1 + data[0]:
+        raise ValueError("a malformed blob")
+    return data[1 : 1 + data[0]].decode("ascii"), data[1 + data[0] :]
 
 
 class Reply:

@@ -17,6 +17,7 @@ from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace, Operation
 from py_code_mode_guest.output import Outlet, Stream
 from py_code_mode_guest.skills import Invoke, Skill, Skills
+from py_code_mode_guest.texts import printable
 from py_code_mode_guest.values import encode_result, ext_hook
 from py_code_mode_guest.wire import Channel
 
@@ -118,7 +119,8 @@ class Guest:
 def _describe(error: BaseException | None) -> dict[str, str]:
     """Return type and traceback of what a run raised; its ``__str__`` may be slow or hostile."""
     assert error is not None  # noqa: S101 - guarded() returns a result or an error
-    name = str(type(error).__name__)[:200]
+    named, _ = interrupts.guarded(lambda: printable(str.__str__(type(error).__name__)))
+    name = (named or "Exception")[:200]
     text, failure = interrupts.guarded(lambda: tracebacks.render(error))
     if text is None:
         kind = type(failure).__name__

@@ -87,6 +87,8 @@ class Zygote:
 
     def _become(self, main: Callable[..., None], fd: int, folder: str, uid: int | None) -> None:
         path = os.path.join(self._root, folder)
+        for known in (self._workers, self._folders, self._jails):
+            known.clear()  # what is known of other sessions is none of this one's business
         try:
             main(socket.socket(fileno=fd), path, uid, self._confinement)
         except BaseException as error:  # noqa: BLE001 - the child must not return to this loop

@@ -91,10 +91,10 @@ DECISIONS: list[tuple[str, tuple[int, ...], int]] = [
     ("sendto", (3, 1, 1, 0x4000, 0, 0), ALLOW),
     ("sendto", (3, 1, 1, 0, 0x1000, 16), EPERM),
     ("sendto", (3, 1, 1, 0, HIGH, 16), EPERM),  # an address whose low word is 0
-    ("sendto", (3, 1, 1, 0x20000000, 0, 0), EPERM),
+    ("sendto", (3, 1, 1, 0x20000001, 0, 0), EPERM),
     ("sendmsg", (3, 1, 0x4000), ALLOW),
-    ("sendmsg", (3, 1, 0x20000000), EPERM),
-    ("sendmsg", (3, 1, 0x20000000 | HIGH), EPERM),
+    ("sendmsg", (3, 1, 0x20000001), EPERM),
+    ("sendmsg", (3, 1, 0x20000001 | HIGH), EPERM),
     ("setsockopt", (3, 1, 9), ALLOW),  # SO_KEEPALIVE
     ("setsockopt", (3, 6, 1), ALLOW),  # TCP_NODELAY
     ("setsockopt", (3, 6, 9), EPERM),  # SO_KEEPALIVE's number, of TCP
@@ -308,8 +308,8 @@ MODELS: dict[str, Callable[[tuple[int, ...]], bool]] = {
         (a[2] & 3, bool(a[2] & 0x200)) in {(0, False), (1, False), (2, False), (1, True), (2, True)}
     ),
     "clone": lambda a: bool(a[0] & 0x10000) and not a[0] & ~0x17D0F00,
-    "sendto": lambda a: a[4] == 0 and not a[3] & 0x20000000,
-    "sendmsg": lambda a: not a[2] & 0x20000000,
+    "sendto": lambda a: a[4] == 0 and not a[3] & 0x20000001,
+    "sendmsg": lambda a: not a[2] & 0x20000001,
     "socketpair": lambda a: low(a[0]) == 1 and a[1] & 0xF == 1,
     "renameat2": lambda a: low(a[4]) in (0, 1, 2, 3),
 }

@@ -15,13 +15,17 @@ from py_code_mode_guest.wire import (
     EXT_INTEGER,
     EXT_RECORD,
     HEADER,
+    MAX_STRUCTURE_BYTES,
     pack,
+    pack_blob,
+    unpack_blob,
 )
 
 #: The guest's own limit is 100; one more level for the frame around a value.
 _MAX_DEPTH: Final = 102
 _MAX_INTEGER_BYTES: Final = 1800  # a little over 4,300 digits
 _MAX_NAME: Final = 200
+_MAX_ID: Final = 1 << 62
 _STREAMS: Final = frozenset({"stdout", "stderr"})
 _TRUNCATABLE: Final = frozenset({"stdout", "stderr", "value", "displays"})
 
@@ -84,8 +88,10 @@ class Done:
 Frame = Ready | Failed | Call | Output | Display | Done
 
 
-def take_frame(received: bytearray, max_bytes: int) -> Frame | None:
+def take_frame(received: bytearray, max_bytes: int, max_said: int) -> Frame | None:
     """Remove and return the first frame in ``received``; None while it is incomplete.
+
+    ``max_bytes`` bounds any frame, ``max_said`` those that are no calls.
 
     Raises:
         ViolationError: for a frame that is too large, malformed or of an unknown shape.
@@ -101,7 +107,10 @@ def take_frame(received: bytearray, max_bytes: int) -> Frame | None:
     with memoryview(received)[HEADER.size : end] as body:
         message = _unpack(body)
     del received[:end]
-    return _parse(message)
+    frame = _parse(message)
+    if size > max_said and not isinstance(frame, Call):
+        raise ViolationError(f"{size:,} bytes in one answer")
+    return frame
 
 
 def run_frame(run_id: int, code: str, name: str, max_output_bytes: int) -> bytes:
@@ -141,7 +150,7 @@ def _encode(value: Any) -> Any:
         body = {name: _encode(item) for name, item in value.items()}
         return msgpack.ExtType(EXT_RECORD, msgpack.packb(body))
     if isinstance(value, Blob):
-        return msgpack.ExtType(EXT_BLOB, msgpack.packb([value.media_type, value.body]))
+        return msgpack.ExtType(EXT_BLOB, pack_blob(value.media_type, value.body))
     if isinstance(value, (list, tuple)):
         return [_encode(item) for item in value]
     if isinstance(value, dict):
@@ -154,6 +163,8 @@ def _encode(value: Any) -> Any:
 
 def _unpack(body: memoryview) -> Any:
     try:
+        if len(body) > MAX_STRUCTURE_BYTES:
+            _check_structure(body)
         return msgpack.unpackb(body, ext_hook=_ext_hook, strict_map_key=True)
     except ViolationError:
         raise
@@ -161,13 +172,37 @@ def _unpack(body: memoryview) -> Any:
         raise ViolationError(f"an unreadable frame ({type(error).__name__})") from None
 
 
+def _check_structure(body: memoryview) -> None:
+    """Refuse a large frame whose size is not that of single texts, bytes or blobs.
+
+    A byte of msgpack can become 70 bytes of Python. Skipping over values makes none of them.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=len(body))
+    unpacker.feed(body)
+    for _ in range(unpacker.read_map_header()):
+        if unpacker.unpack() == "args":
+            values = unpacker.read_array_header()
+        elif body[unpacker.tell()] & 0xF0 == _FIXMAP:
+            values = 2 * unpacker.read_map_header()
+        else:
+            values = 1
+        for _ in range(values):
+            start = unpacker.tell()
+            unpacker.skip()
+            if unpacker.tell() - start > MAX_STRUCTURE_BYTES and body[start] not in _ONE_PIECE:
+                raise ViolationError("structured data of too many bytes")
+
+
+#: First bytes of a small map; of bin, ext and str with a length of 8, 16 or 32 bits.
+_FIXMAP: Final = 0x80
+_ONE_PIECE: Final = frozenset({0xC4, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xD9, 0xDA, 0xDB})
+
+
 def _ext_hook(code: int, data: bytes) -> Any:
     if code == EXT_INTEGER and len(data) <= _MAX_INTEGER_BYTES:
         return int.from_bytes(data, "big", signed=True)
     if code == EXT_BLOB:
-        match msgpack.unpackb(data):
-            case [str(media_type), bytes(body)]:
-                return Blob(media_type, body)
+        return Blob(*unpack_blob(data))
     raise ViolationError(f"extension type {code}")
 
 
@@ -198,7 +233,11 @@ def _parse_call(message: dict[str, Any]) -> Call:
             "args": list(args),
             "kwargs": dict(kwargs),
             **extra,
-        } if not extra and max(len(namespace), len(operation)) <= _MAX_NAME:
+        } if (
+            not extra
+            and 0 <= call_id < _MAX_ID
+            and max(len(namespace), len(operation)) <= _MAX_NAME
+        ):
             _check_values([args, kwargs], blobs=True)
             return Call(call_id, namespace, operation, args, kwargs)
     raise ViolationError("a malformed call")
@@ -219,7 +258,7 @@ def _parse_done(message: dict[str, Any]) -> Done:
             match extra:
                 case {"error": {"type": str(kind), "traceback": str(text)}}:
                     return Done(run_id, None, kind[:_MAX_NAME], text, _parts(parts), names)
-                case {}:
+                case {} if not extra:  # an empty pattern matches any mapping
                     return Done(run_id, value, None, None, _parts(parts), names)
     raise ViolationError("a malformed answer")
 
@@ -250,6 +289,8 @@ def _check_values(values: list[Any], *, blobs: bool) -> None:
         for value in level:
             kind = type(value)
             if kind is dict:
+                if not all(type(key) is str for key in value):
+                    raise ViolationError("a key that is no text")
                 below.extend(value.values())
             elif kind is list:
                 below.extend(value)

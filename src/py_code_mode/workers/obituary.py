@@ -13,6 +13,7 @@ def obituary(cause: str, exit_code: int | None) -> str:
         "violation": "broke the protocol and was killed",
         "disk": "filled its folder beyond the limit and was killed",
         "threads": "started too many threads and was killed",
+        "memory": "took more shared memory than allowed and was killed",
         "cpu": "kept computing after its answer and was killed",
         "closed": "was closed",
     }.get(cause)

@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 _EXIT_CODE_WAIT_S: Final = 0.25
 _WRITE_BUFFER: Final = 1024 * 1024
+#: What a frame of output or an answer may have beside the output itself.
+_ANSWER_BYTES: Final = 256 * 1024
+#: Calls of one guest that are under way at once; more of them wait.
+_PARALLEL_CALLS: Final = 32
 
 
 class Authority(Protocol):
@@ -58,6 +62,9 @@ class Worker(asyncio.Protocol):
         self._calls: set[asyncio.Task[None]] = set()
         self._received = bytearray()
         self._paused: set[str] = set()
+        self._places = asyncio.Semaphore(_PARALLEL_CALLS)
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._runs = 0
         self._late_output = 4 * limits.max_output_bytes
 
@@ -166,7 +173,7 @@ class Worker(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         try:
-            while (frame := frames.take_frame(self._received, MAX_FRAME_BYTES)) is not None:
+            while (frame := self._next_frame()) is not None:
                 self._take(frame)
         except ViolationError as violation:
             log.warning("worker %d (pid %d) sent %s: killed", self.id, self.pid, violation)
@@ -174,16 +181,22 @@ class Worker(asyncio.Protocol):
             self._transport.pause_reading()
             self.kill("violation")
 
+    def _next_frame(self) -> frames.Frame | None:
+        said = 4 * self._limits.max_output_bytes + _ANSWER_BYTES
+        return frames.take_frame(self._received, MAX_FRAME_BYTES, said)
+
     def connection_lost(self, _exc: Exception | None) -> None:
         # A guest that closes its only socket is of no further use, alive or not.
         self.kill("exited")
         self._loop.call_later(_EXIT_CODE_WAIT_S, self.on_exit, None)
 
     def pause_writing(self) -> None:
-        # A guest that does not read its replies is not read either.
+        # A guest that does not read its replies is not read either, nor is more done for it.
+        self._writable.clear()
         self._pause("writing")
 
     def resume_writing(self) -> None:
+        self._writable.set()
         self._resume("writing")
 
     def _take(self, frame: frames.Frame) -> None:
@@ -234,23 +247,28 @@ class Worker(asyncio.Protocol):
             self._resume("calls")
 
     async def _answer(self, call: frames.Call) -> None:
-        started = time.perf_counter()
-        turn = self._turn
-        status = "ok"
-        try:
-            reply = frames.reply_frame(call.id, await self._perform(call, turn))
-        except CodeModeError as error:
-            status, reply = "error", frames.error_frame(call.id, error)
-        except Exception:
-            log.exception("the answer to %s.%s failed", call.namespace, call.operation)
-            failure = InternalError("the call failed inside the host; its log says why")
-            status, reply = "error", frames.error_frame(call.id, failure)
+        async with self._places:
+            await self._writable.wait()
+            started = time.perf_counter()
+            turn = self._turn
+            reply, status = await self._reply(call, turn)
+            await self._writable.wait()
         if not self._transport.is_closing():
             self._transport.write(reply)
         if turn is not None:
             ms = (time.perf_counter() - started) * 1000
             name = f"{call.namespace}.{call.operation}"
             turn.emit(Event("call", {"name": name, "status": status, "ms": round(ms, 3)}))
+
+    async def _reply(self, call: frames.Call, turn: Turn | None) -> tuple[bytes, str]:
+        try:
+            return frames.reply_frame(call.id, await self._perform(call, turn)), "ok"
+        except CodeModeError as error:
+            return frames.error_frame(call.id, error), "error"
+        except Exception:
+            log.exception("the answer to %s.%s failed", call.namespace, call.operation)
+            failure = InternalError("the call failed inside the host; its log says why")
+            return frames.error_frame(call.id, failure), "error"
 
     async def _perform(self, call: frames.Call, turn: Turn | None) -> Any:
         if self._authority is None or turn is None:

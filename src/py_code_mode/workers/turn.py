@@ -14,6 +14,8 @@ from py_code_mode.models import Event
 from py_code_mode.workers.frames import Bundle, Done, ViolationError
 
 _REPEAT_S: Final = 0.1
+#: What a display is counted as beside its data, so that many empty ones are many.
+_DISPLAY_COST: Final = 200
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ class Turn:
 
     def take_display(self, bundle: Bundle) -> None:
         """Take one display."""
-        self._spend(sum(len(data) for data in bundle.values()))
+        self._spend(_DISPLAY_COST + sum(len(k) + len(data) for k, data in bundle.items()))
         self._outcome.displays.append(bundle)
         self.emit(Event("display", {"bundle": bundle}))
 

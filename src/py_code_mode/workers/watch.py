@@ -1,6 +1,7 @@
 """The watch: what the kernel does not limit, the host does, by looking once a second.
 
-Total disk use of a folder, threads of a process, and CPU burnt after the answer.
+Total disk use of a folder, threads of a process, its shared memory (RLIMIT_DATA counts private
+memory only), and CPU burnt after the answer.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Watch:
         cpu_s, threads = seen
         if threads > self._limits.max_threads:
             self._kill(worker, "threads", f"{threads} threads")
+        shared_mb = _shared_memory(worker.pid) // MIB
+        if shared_mb > self._limits.memory_mb:
+            self._kill(worker, "memory", f"{shared_mb} MiB of shared memory")
         if worker.busy:
             self._idle_cpu.pop(worker.id, None)
             return
@@ -84,3 +88,15 @@ def _cpu_and_threads(pid: int) -> tuple[float, int] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S, int(fields[17])
+
+
+def _shared_memory(pid: int) -> int:
+    """Return the bytes of anonymous shared memory a process has in use."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("RssShmem:"):
+                    return int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 0

@@ -1,0 +1,76 @@
+"""The command line, typed as a user would."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+COMMAND = [str(Path(sys.executable).parent / "py-code-mode")]
+
+
+def cli(*args: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *args],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def test_run_prints_output_and_value_and_exits_0(tmp_path: Path) -> None:
+    done = cli("run", "-c", "print('hello')\n6 * 7", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n42\n", "")
+
+
+def test_run_takes_a_file_or_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "code.py").write_text("'from a file'")
+    assert cli("run", "code.py", cwd=tmp_path).stdout == "from a file\n"
+    assert cli("run", "-", cwd=tmp_path, stdin="'piped'").stdout == "piped\n"
+
+
+def test_failing_code_exits_1_with_its_traceback(tmp_path: Path) -> None:
+    done = cli("run", "-c", "1/0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_json_gives_the_whole_result(tmp_path: Path) -> None:
+    done = cli("run", "--json", "--timeout", "0.5", "-c", "while True: pass", cwd=tmp_path)
+    result = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert (result["error_type"], result["is_ok"], result["state"]["lost"]) == (
+        "ExecutionTimeoutError",
+        False,
+        False,
+    )
+
+
+def test_wrong_use_exits_2(tmp_path: Path) -> None:
+    for args in (
+        ["run"],
+        ["run", "missing.py"],
+        ["run", "-c", "1", "x.py"],
+        ["run", "-c", "1", "--timeout", "999"],
+    ):
+        done = cli(*args, cwd=tmp_path)
+        assert done.returncode == 2, (args, done)
+        assert done.stderr
+
+
+def test_skills_of_a_folder_are_there(tmp_path: Path) -> None:
+    (tmp_path / "base" / "skills").mkdir(parents=True)
+    (tmp_path / "base" / "skills" / "hi.py").write_text('"""Hi."""\ndef run(): return "hi"')
+    done = cli("run", "--base", "base", "-c", "skills.hi()", cwd=tmp_path)
+    assert done.stdout == "hi\n"
+
+
+def test_the_demo_shows_every_step_and_writes_the_chart(tmp_path: Path) -> None:
+    done = cli("demo", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "every step ended as it must" in done.stdout
+    assert (tmp_path / "out" / "chart.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,1 @@
+"""What a guest tries from inside a session, and the proof that none of it had an effect."""
