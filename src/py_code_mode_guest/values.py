@@ -103,7 +103,7 @@ def encode_argument(
         blob = rich(item)
         if blob is None:
             raise UnencodableError(f"{path} is {kind_of(item)}, which has no exact JSON form")
-        return msgpack.ExtType(EXT_BLOB, msgpack.packb([blob.media_type, blob.body]))
+        return msgpack.ExtType(EXT_BLOB, pack_blob(blob.media_type, blob.body))
 
     if type(value) in (str, bytes):  # one piece, of any size that fits in a frame
         return _Encoder(other, exact=exact, lenient=False, budget=math.inf).encode(value, where, 0)

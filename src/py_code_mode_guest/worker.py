@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import io
 import os
 import pydoc
 import socket
 import sys
 import types
-from typing import Any
+from typing import Any, Final
 
-from py_code_mode_guest import errors, interrupts, refusals, tracebacks
+from py_code_mode_guest import errors, interrupts, refusals, syscalls, tracebacks
 from py_code_mode_guest.confine import Confinement, confine_worker
 from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace, Operation
@@ -47,6 +48,9 @@ def _environment(folder: str) -> None:
     )
     # Last, so that a file in the folder never hides the standard library.
     sys.path.append(folder)
+
+
+_CLASS_NAME: Final = vars(type)["__name__"]
 
 
 class Guest:
@@ -96,6 +100,10 @@ class Guest:
                 self._outlet.truncated.add("value")
         else:
             answer["error"] = _describe(error)
+            met_limit = isinstance(error, (MemoryError, SystemError))
+            error = None  # it holds the frames, and they what filled the memory
+            if met_limit:
+                _give_memory_back()
         answer["parts"] = self._outlet.end()
         answer["truncated"] = sorted(self._outlet.truncated)
         self._channel.send(answer)
@@ -116,11 +124,19 @@ class Guest:
             numpy.random.seed()
 
 
+def _give_memory_back() -> None:
+    """After a run that met its limit: what it freed is still mapped, and counts, until trimmed."""
+    gc.collect()
+    trim = getattr(syscalls.libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def _describe(error: BaseException | None) -> dict[str, str]:
     """Return type and traceback of what a run raised; its ``__str__`` may be slow or hostile."""
     assert error is not None  # noqa: S101 - guarded() returns a result or an error
-    named, _ = interrupts.guarded(lambda: printable(str.__str__(type(error).__name__)))
-    name = (named or "Exception")[:200]
+    # Past the metaclass, which is agent code too.
+    name = printable(_CLASS_NAME.__get__(type(error)))[:200]
     text, failure = interrupts.guarded(lambda: tracebacks.render(error))
     if text is None:
         kind = type(failure).__name__

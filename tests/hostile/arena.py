@@ -306,8 +306,10 @@ def _tree(folder: str) -> list[tuple[object, ...]]:
         status = os.lstat(path)
         is_file = stat.S_ISREG(status.st_mode)
         found.append(
-            (path, status.st_mode, status.st_uid, status.st_nlink, status.st_mtime_ns)
-            + (os.listxattr(path), Path(path).read_bytes() if is_file else b"")
+            (
+                *(path, status.st_mode, status.st_uid, status.st_nlink, status.st_mtime_ns),
+                *(os.listxattr(path), Path(path).read_bytes() if is_file else b""),
+            )
         )
     return found
 
@@ -336,4 +338,3 @@ def _bound(family: int, kind: int, address: str | tuple[str, int]) -> socket.soc
     made = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     made.bind(address)
     return made
-

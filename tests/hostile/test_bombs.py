@@ -31,9 +31,22 @@ ATTEMPTS = (
         "RLIMIT_DATA",
         """
         kept = []
-        while True: kept.append(bytearray(8 << 20))
+        try:
+            while True: kept.append(bytearray(8 << 20))
+        except MemoryError:
+            kept.clear()
+            raise
         """,
-        MEMORY | CRASHED,
+        MEMORY,
+    ),
+    Attempt(
+        "keeps so much memory that its own answer has no room",
+        "RLIMIT_DATA; a guest that cannot answer ends and the session says so",
+        """
+        kept = []
+        while True: kept.append(bytearray(1 << 20))
+        """,
+        CRASHED,
     ),
     Attempt(
         "takes memory that is mapped as shared",
@@ -136,7 +149,7 @@ ATTEMPTS = (
         time.sleep(4)
         """,
         CRASHED,
-        timeout_s=12,
+        timeout_s=40,
         setups=(OWN_UID,),
     ),
     Attempt(
@@ -321,9 +334,19 @@ ATTEMPTS = (
         FINE,
     ),
     *(
-        Attempt(f"returns {what}", "values without a JSON form become their repr", code, sees)
+        Attempt(
+            f"returns {what}",
+            "values without a JSON form become their repr",
+            code,
+            sees,
+            timeout_s=1,
+        )
         for what, code, sees in (
-            ("a list nested 100,000 deep", "x = []\nfor _ in range(100_000): x = [x]\nx and x, 'fine'", None),
+            (
+                "a list nested 100,000 deep",
+                "x = []\nfor _ in range(100_000): x = [x]\nx and x, 'fine'",
+                None,
+            ),
             ("a list that holds itself", "x = []; x.append(x); [x][0]", None),
             ("a dict that holds itself", "x = {}; x['x'] = x; x", None),
             ("an integer of 2,000,000 digits", "10 ** 2_000_000", None),
@@ -353,35 +376,37 @@ ATTEMPTS = (
         for sees in (sees or ANY,)
     ),
     *(
-        Attempt(f"raises {what}", "what cannot be shown is described", code, frozenset({sees}), hole=hole)
-        for what, code, sees, hole in (
+        Attempt(
+            f"raises {what}",
+            "what cannot be shown is described",
+            code,
+            frozenset({sees}),
+            timeout_s=1,
+        )
+        for what, code, sees in (
             (
                 "an exception whose str raises",
                 "class E(Exception):\n    def __str__(self): raise SystemExit\nraise E",
                 "E",
-                "",
             ),
-            ("an exception with lone surrogates", "raise ValueError('\\ud800')", "ValueError", ""),
+            ("an exception with lone surrogates", "raise ValueError('\\ud800')", "ValueError"),
             (
                 "an exception whose str never ends",
                 "class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E",
                 "ExecutionTimeoutError",
-                "",
             ),
             (
                 "a chain of exceptions that holds itself",
                 "a, b = ValueError(), KeyError(); a.__cause__, b.__cause__ = b, a\nraise a",
                 "ValueError",
-                "",
             ),
-            ("KeyboardInterrupt", "raise KeyboardInterrupt", "KeyboardInterrupt", ""),
-            ("GeneratorExit", "raise GeneratorExit", "GeneratorExit", ""),
+            ("KeyboardInterrupt", "raise KeyboardInterrupt", "KeyboardInterrupt"),
+            ("GeneratorExit", "raise GeneratorExit", "GeneratorExit"),
             (
                 "an exception whose class refuses to tell its name",
                 "class M(type):\n    __name__ = property(lambda c: 1 / 0)\n"
                 "class E(Exception, metaclass=M): pass\nraise E",
-                "E",
-                "_describe reads __name__ unguarded: the worker dies as a violator",
+                "Exception",
             ),
         )
     ),

@@ -92,6 +92,7 @@ ATTEMPTS = (
          (os.__file__, m.__file__, sys.executable, "/etc/ld.so.preload", "/etc/passwd",
           os.path.dirname(m.__file__) + "/evil.pth", "/usr/lib/evil", "/usr/local/lib/evil")]
         """,
+        REFUSED | {"ETXTBSY"},  # said before anything else of a program that runs
     ),
     Attempt(
         "writes where everybody may",

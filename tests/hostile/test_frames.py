@@ -10,6 +10,7 @@ from hostile.attempt import CRASHED, OWN_UID, UNPRIVILEGED, Attempt
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETUPS = (OWN_UID, UNPRIVILEGED)
 FINE = frozenset({"fine"})
+_LISTS = "b'\\xdd' + struct.pack('>I', 4 << 20) + b'\\x90' * (4 << 20)"
 FORGED = frozenset({"forged"})
 CHECKED = "the host checks every frame; a violator is killed"
 
@@ -17,7 +18,7 @@ CHECKED = "the host checks every frame; a violator is killed"
 def _sends(name: str, *sent: str, hole: str = "", growth_mb: int = 64) -> Attempt:
     """An attempt that sends something for which its worker is killed."""
     lines = "\n".join(f"send({one})" for one in sent)
-    code = f"{lines}\ntime.sleep(3)\n'alive'"
+    code = f"{lines}\ntime.sleep(1)\n'alive'"
     return Attempt(name, CHECKED, code, CRASHED, hole=hole, growth_mb=growth_mb)
 
 
@@ -30,16 +31,38 @@ ATTEMPTS = (
     _sends(
         "sends a million-deep nesting", "struct.pack('<I', 1_000_001) + b'\\x91' * 10**6 + b'\\xc0'"
     ),
-    _sends("sends a nesting of maps", "struct.pack('<I', 3 * 10**5 + 1) + b'\\x81\\xa1a' * 10**5 + b'\\xc0'"),
-    _sends("nests a value deeper than any guest does", "frame(done(value=__import__('functools').reduce(lambda x, _: [x], range(200), 1)))"),
-    _sends("sends a pickle", "(lambda p: struct.pack('<I', len(p)) + p)(__import__('pickle').dumps(os.system))"),
-    _sends("packs a pickle into an extension", "frame(call(args=[msgpack.ExtType(4, b'cos\\nsystem\\n.')]))"),
+    _sends(
+        "sends a nesting of maps",
+        "struct.pack('<I', 3 * 10**5 + 1) + b'\\x81\\xa1a' * 10**5 + b'\\xc0'",
+    ),
+    _sends(
+        "nests a value deeper than any guest does",
+        "frame(done(value=__import__('functools').reduce(lambda x, _: [x], range(200), 1)))",
+    ),
+    _sends(
+        "sends a pickle",
+        "(lambda p: struct.pack('<I', len(p)) + p)(__import__('pickle').dumps(os.system))",
+    ),
+    _sends(
+        "packs a pickle into an extension",
+        "frame(call(args=[msgpack.ExtType(4, b'cos\\nsystem\\n.')]))",
+    ),
     _sends("sends a timestamp", "frame(call(args=[msgpack.Timestamp(1, 2)]))"),
-    _sends("sends a record, which only hosts send", "frame(call(args=[msgpack.ExtType(2, b'\\x80')]))"),
-    _sends("sends a blob as a value", "frame(done(value=msgpack.ExtType(3, msgpack.packb(['a/b', b'x']))))"),
+    _sends(
+        "sends a record, which only hosts send", "frame(call(args=[msgpack.ExtType(2, b'\\x80')]))"
+    ),
+    _sends(
+        "sends a blob as a value",
+        "frame(done(value=msgpack.ExtType(3, msgpack.packb(['a/b', b'x']))))",
+    ),
     _sends("sends a broken blob", "frame(call(args=[msgpack.ExtType(3, b'\\xc1')]))"),
-    _sends("sends an integer of a million bytes", "frame(done(value=msgpack.ExtType(1, bytes(10**6))))"),
-    _sends("sends an array that claims four billion items", "struct.pack('<I', 5) + b'\\xdd\\xff\\xff\\xff\\xff'"),
+    _sends(
+        "sends an integer of a million bytes", "frame(done(value=msgpack.ExtType(1, bytes(10**6))))"
+    ),
+    _sends(
+        "sends an array that claims four billion items",
+        "struct.pack('<I', 5) + b'\\xdd\\xff\\xff\\xff\\xff'",
+    ),
     _sends("sends text that is not UTF-8", "struct.pack('<I', 3) + b'\\xa2\\xff\\xfe'"),
     _sends("sends two messages in one frame", "struct.pack('<I', 2) + b'\\xc0\\xc0'"),
     _sends("sends a frame that is no map", "frame([1, 2])"),
@@ -67,8 +90,14 @@ ATTEMPTS = (
             ("a display of numbers", "{'type': 'display', 'bundle': {'text/plain': 1}}"),
         )
     ),
-    _sends("floods a run with output", *["frame({'type': 'output', 'parts': [['stdout', 'x' * 10**6]]})"] * 4),
-    _sends("floods a run with displays", *["frame({'type': 'display', 'bundle': {'text/plain': 'x' * 10**6}})"] * 4),
+    _sends(
+        "floods a run with output",
+        *["frame({'type': 'output', 'parts': [['stdout', 'x' * 10**6]]})"] * 4,
+    ),
+    _sends(
+        "floods a run with displays",
+        *["frame({'type': 'display', 'bundle': {'text/plain': 'x' * 10**6}})"] * 4,
+    ),
     _sends(
         "hides a flood in the media types of displays",
         "frame({'type': 'display', 'bundle': {'x' * 10**7: ''}})",
@@ -76,7 +105,7 @@ ATTEMPTS = (
     ),
     _sends(
         "floods a run with displays of nothing",
-        "frame({'type': 'display', 'bundle': {}}) * 200_000",
+        "frame({'type': 'display', 'bundle': {}}) * 50_000",
     ),
     _sends(
         "answers with 20 MiB of value",
@@ -103,6 +132,30 @@ ATTEMPTS = (
         "(lambda b: struct.pack('<I', len(b)) + b)(b'\\x86' + b''.join(map(msgpack.packb, ['type', 'call',"
         " 'id', 7, 'namespace', 'artifacts', 'operation', 'list', 'kwargs', {}, 'args']))"
         " + b'\\xdd' + struct.pack('>I', 4 << 20) + b'\\x90' * (4 << 20))",
+    ),
+    *(
+        _sends(
+            f"hides millions of empty lists in {where}",
+            f"(lambda b: struct.pack('<I', len(b)) + b)({frame})",
+        )
+        for where, frame in (
+            (
+                "a key",
+                f"b'\\x81' + {_LISTS} + b'\\xc0'",
+            ),
+            (
+                "a blob",
+                "msgpack.packb(call(args=[msgpack.ExtType(3, b'\\x92' + "
+                + _LISTS
+                + " + b'\\xc0')]))",
+            ),
+            (
+                "many small arguments",
+                "b'\\x86' + b''.join(map(msgpack.packb, ['type', 'call', 'id', 7, 'namespace', 'artifacts',"
+                " 'operation', 'list', 'kwargs', {}, 'args'])) + b'\\xdc' + struct.pack('>H', 256)"
+                " + (b'\\xdd' + struct.pack('>I', 16000) + b'\\x90' * 16000) * 256",
+            ),
+        )
     ),
     Attempt(
         "forges its own answer and ends",
@@ -141,6 +194,7 @@ ATTEMPTS = (
         """
         flood = frame({"type": "output", "parts": [["stdout", "x" * 10**5]]})
         def later():
+            time.sleep(0.3)
             while True: send(flood)
         threading.Thread(target=later, daemon=True).start(); "fine"
         """,
@@ -272,12 +326,13 @@ ATTEMPTS = (
         "nothing: it harms itself; the deadline ends it",
         """
         def thief():
-            while True: os.read(3, 100)
+            os.read(3, 1 << 20); time.sleep(1); os._exit(0)
         threading.Thread(target=thief, daemon=True).start(); time.sleep(0.1)
         artifacts.list()
         """,
         frozenset({"ExecutionTimeoutError", "lost: ExecutionTimeoutError"}),
-        timeout_s=0.7,
+        timeout_s=0.5,
+        wait_s=1.5,
         loses=True,
     ),
 )

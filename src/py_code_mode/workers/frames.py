@@ -10,6 +10,7 @@ import msgpack
 
 from py_code_mode.errors import CodeModeError, InternalError
 from py_code_mode.models import Blob, Record
+from py_code_mode.workers.structure import check_call
 from py_code_mode_guest.wire import (
     EXT_BLOB,
     EXT_INTEGER,
@@ -164,38 +165,12 @@ def _encode(value: Any) -> Any:
 def _unpack(body: memoryview) -> Any:
     try:
         if len(body) > MAX_STRUCTURE_BYTES:
-            _check_structure(body)
+            check_call(body)
         return msgpack.unpackb(body, ext_hook=_ext_hook, strict_map_key=True)
     except ViolationError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the parser raises, the frame is bad
         raise ViolationError(f"an unreadable frame ({type(error).__name__})") from None
-
-
-def _check_structure(body: memoryview) -> None:
-    """Refuse a large frame whose size is not that of single texts, bytes or blobs.
-
-    A byte of msgpack can become 70 bytes of Python. Skipping over values makes none of them.
-    """
-    unpacker = msgpack.Unpacker(max_buffer_size=len(body))
-    unpacker.feed(body)
-    for _ in range(unpacker.read_map_header()):
-        if unpacker.unpack() == "args":
-            values = unpacker.read_array_header()
-        elif body[unpacker.tell()] & 0xF0 == _FIXMAP:
-            values = 2 * unpacker.read_map_header()
-        else:
-            values = 1
-        for _ in range(values):
-            start = unpacker.tell()
-            unpacker.skip()
-            if unpacker.tell() - start > MAX_STRUCTURE_BYTES and body[start] not in _ONE_PIECE:
-                raise ViolationError("structured data of too many bytes")
-
-
-#: First bytes of a small map; of bin, ext and str with a length of 8, 16 or 32 bits.
-_FIXMAP: Final = 0x80
-_ONE_PIECE: Final = frozenset({0xC4, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xD9, 0xDA, 0xDB})
 
 
 def _ext_hook(code: int, data: bytes) -> Any:
