@@ -11,7 +11,8 @@ import json
 import sys
 from typing import Any, Final
 
-from py_code_mode_guest.values import Blob, UnencodableError
+from py_code_mode_guest.records import Blob
+from py_code_mode_guest.values import UnencodableError
 
 DATAFRAME: Final = "application/vnd.py-code-mode.dataframe+json"
 PNG: Final = "image/png"

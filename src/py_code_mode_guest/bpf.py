@@ -60,6 +60,7 @@ Action = int | When
 
 
 def when(*checks: Check) -> When:
+    """Allow a call when all the checks hold."""
     return When((checks,))
 
 

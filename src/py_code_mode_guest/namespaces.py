@@ -10,7 +10,8 @@ import difflib
 from typing import Any, NoReturn
 
 from py_code_mode_guest import blobs, errors
-from py_code_mode_guest.values import Blob, Record, TooLargeError, UnencodableError, encode_argument
+from py_code_mode_guest.records import Blob, Record
+from py_code_mode_guest.values import TooLargeError, UnencodableError, encode_argument
 from py_code_mode_guest.wire import Channel
 
 

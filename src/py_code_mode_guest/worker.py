@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import gc
 import io
 import os
 import pydoc
@@ -12,14 +11,16 @@ import sys
 import types
 from typing import Any, Final
 
-from py_code_mode_guest import errors, interrupts, refusals, syscalls, tracebacks
+from py_code_mode_guest import errors, interrupts, refusals, tracebacks
 from py_code_mode_guest.confine import Confinement, confine_worker
 from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace, Operation
 from py_code_mode_guest.output import Outlet, Stream
+from py_code_mode_guest.records import ext_hook
+from py_code_mode_guest.reserve import Reserve
 from py_code_mode_guest.skills import Invoke, Skill, Skills
 from py_code_mode_guest.texts import printable
-from py_code_mode_guest.values import encode_result, ext_hook
+from py_code_mode_guest.values import encode_result
 from py_code_mode_guest.wire import Channel
 
 
@@ -60,6 +61,7 @@ class Guest:
         self._channel = Channel(sock, ext_hook)
         self._outlet = Outlet(self._channel.send)
         self._interpreter = Interpreter(self._outlet)
+        self._reserve = Reserve()
         self._prepare_modules()
 
     def serve(self) -> None:
@@ -95,15 +97,18 @@ class Guest:
         outcome, error = interrupts.guarded(work)
         answer: dict[str, Any] = {"type": "done", "id": command["id"], "value": None}
         if outcome is not None:
+            self._reserve.renew()
             answer["value"], cut = outcome
             if cut:
                 self._outlet.truncated.add("value")
         else:
-            answer["error"] = _describe(error)
             met_limit = isinstance(error, (MemoryError, SystemError))
+            if met_limit:
+                self._reserve.release()
+            answer["error"] = _describe(error)
             error = None  # it holds the frames, and they what filled the memory
             if met_limit:
-                _give_memory_back()
+                self._reserve.release()
         answer["parts"] = self._outlet.end()
         answer["truncated"] = sorted(self._outlet.truncated)
         self._channel.send(answer)
@@ -122,14 +127,6 @@ class Guest:
         numpy = sys.modules.get("numpy")
         if numpy is not None:  # or every session would draw the zygote's random numbers
             numpy.random.seed()
-
-
-def _give_memory_back() -> None:
-    """After a run that met its limit: what it freed is still mapped, and counts, until trimmed."""
-    gc.collect()
-    trim = getattr(syscalls.libc(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _describe(error: BaseException | None) -> dict[str, str]:

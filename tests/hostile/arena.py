@@ -94,6 +94,10 @@ class Arena:
         await self.settle()
         return result
 
+    async def run(self, code: str, timeout_s: float) -> RunResult:
+        """Run code in the session that attacks, and assert nothing."""
+        return await self._run(_ATTACKER, code, timeout_s=timeout_s)
+
     async def settle(self) -> None:
         """Assert that no process lives in this set-up but the zygote and the workers."""
         deadline = time.monotonic() + _SETTLING_S

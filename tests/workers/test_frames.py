@@ -22,7 +22,7 @@ from py_code_mode.workers.frames import (
     reply_frame,
     take_frame,
 )
-from py_code_mode_guest.values import Record, ext_hook
+from py_code_mode_guest.records import Record, ext_hook
 from py_code_mode_guest.wire import EXT_BLOB, EXT_INTEGER, EXT_RECORD, HEADER, pack, pack_blob
 
 DONE = {"type": "done", "id": 1, "value": None, "parts": [], "truncated": []}

@@ -159,8 +159,8 @@ async def test_the_network_is_as_the_definition_says(jail: SessionJail) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         connect = (
-            "import socket, sys\ntry: socket.create_connection(('127.0.0.1', %d), 2); print('in')\n"
-            "except OSError as e: print(e.errno)" % port
+            f"import socket\ntry: socket.create_connection(('127.0.0.1', {port}), 2); print('in')\n"
+            "except OSError as e: print(e.errno)"
         )
 
         async def attempt(network: bool, ports: tuple[int, ...] | None) -> str:

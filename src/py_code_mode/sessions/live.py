@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 from py_code_mode.errors import SessionBusyError, SessionClosedError
 from py_code_mode.models import Event, Limits, RunResult, SessionId, SessionState
+from py_code_mode.workers.authority import Authority
 from py_code_mode.workers.pool import Pool
-from py_code_mode.workers.process import Authority, Worker
+from py_code_mode.workers.process import Worker
 from py_code_mode.workers.turn import Outcome
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from py_code_mode.errors import (
 )
 from py_code_mode.models import Event, Limits, RunResult, SessionId
 from py_code_mode.sessions.live import LiveSession
+from py_code_mode.workers.authority import Authority
 from py_code_mode.workers.pool import Pool
-from py_code_mode.workers.process import Authority
 from py_code_mode.workers.watch import Watch
 
 log = logging.getLogger(__name__)

@@ -7,12 +7,13 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final
 
 from py_code_mode.errors import CodeModeError, InternalError, WorkerCrashed, WorkerStartError
 from py_code_mode.models import Event, Limits
 from py_code_mode.workers import frames
+from py_code_mode.workers.authority import Authority
 from py_code_mode.workers.frames import ViolationError
 from py_code_mode.workers.obituary import obituary
 from py_code_mode.workers.turn import Outcome, Turn
@@ -26,18 +27,6 @@ _WRITE_BUFFER: Final = 1024 * 1024
 _ANSWER_BYTES: Final = 256 * 1024
 #: Calls of one guest that are under way at once; more of them wait.
 _PARALLEL_CALLS: Final = 32
-
-
-class Authority(Protocol):
-    """What one worker may ask of the host; bound to it for its whole life."""
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return the operations of each namespace, as the guest is told them."""
-
-    def call(
-        self, namespace: str, operation: str, args: list[Any], kwargs: dict[str, Any]
-    ) -> Awaitable[Any]:
-        """Do what agent code asked for. Raises CodeModeError for anything that goes wrong."""
 
 
 class Worker(asyncio.Protocol):

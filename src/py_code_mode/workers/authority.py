@@ -1,0 +1,18 @@
+"""What a worker may ask of the host: told by whoever takes it, which the workers do not know."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol
+
+
+class Authority(Protocol):
+    """What one worker may ask of the host; bound to it for its whole life."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the operations of each namespace, as the guest is told them."""
+
+    def call(
+        self, namespace: str, operation: str, args: list[Any], kwargs: dict[str, Any]
+    ) -> Awaitable[Any]:
+        """Do what agent code asked for. Raises CodeModeError for anything that goes wrong."""
