@@ -1,0 +1,66 @@
+"""``python -m benchmarks [--quick] [--out DIR] [--no-fail]``: measure, write, check the bounds."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from benchmarks import artifacts, calls, creation, host, latency, memory, peers, report, warm
+from benchmarks.results import Bound, Results
+from benchmarks.sampling import Counts
+
+GROUPS = (creation, warm, calls, memory, latency, peers, artifacts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks; returns 1 when a bound is missed, 0 otherwise."""
+    options = _options(arguments)
+    # A session without the sandbox says so at each start; here that is the point.
+    logging.getLogger("py_code_mode").setLevel(logging.ERROR)
+    counts = Counts.quick() if options.quick else Counts.full()
+    results, facts = asyncio.run(measure(counts))
+    mode = "quick" if options.quick else "full"
+    report.write(report.document(results, facts, mode=mode), options.out)
+    for bound in results.bounds:
+        print(_line(bound))
+    for note in results.notes:
+        print(note)
+    print(f"{options.out}/results.md has the figures.")
+    return 1 if results.missed and not options.no_fail else 0
+
+
+async def measure(counts: Counts) -> tuple[Results, host.Facts]:
+    """Measure every group, one after the other."""
+    facts = await host.facts()
+    results = Results()
+    for group in GROUPS:
+        name = group.__name__.rpartition(".")[2]
+        started = time.perf_counter()
+        await group.measure(results, counts)
+        print(f"{name}: {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
+    return results, facts
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few samples, under 20 seconds")
+    parser.add_argument("--no-fail", action="store_true", help="exit 0 though a bound is missed")
+    parser.add_argument(
+        "--out", default=os.path.relpath(os.path.dirname(__file__)), help="folder for the results"
+    )
+    return parser.parse_args(arguments)
+
+
+def _line(bound: Bound) -> str:
+    verdict = "pass  " if bound.passed else "MISSED"
+    relation = ">=" if bound.at_least else "<="
+    return f"{verdict} {bound.title}: {bound.measured:.4g} {bound.unit} {relation} {bound.limit:g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
