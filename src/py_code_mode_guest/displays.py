@@ -22,12 +22,17 @@ _METHODS: Final = {
 }
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,100}", re.ASCII)
 _MAX_REPR: Final = 10_000
+_PLAIN: Final = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset}
+)
 
 Bundle = dict[str, str | bytes]
 
 
 def rich_bundle(value: Any) -> Bundle | None:
     """Return the bundle of a value that has more to show than its text, else None."""
+    if type(value) in _PLAIN:
+        return None  # by far the most values, and none of them has a method of the protocol
     bundle = _figure_bundle(value) or _protocol_bundle(value)
     if not bundle or set(bundle) == {"text/plain"}:
         return None

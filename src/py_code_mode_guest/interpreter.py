@@ -45,7 +45,8 @@ class Interpreter:
         tracebacks.remember_source(filename, source)
         body, last = _split(ast.parse(source, filename))
         self._futures |= _future_flags(body)
-        self._evaluate(body, filename, "exec")
+        if body.body:
+            self._evaluate(body, filename, "exec")
         value = None if last is None else self._evaluate(last, filename, "eval")
         self._show(value)
         return value

@@ -27,6 +27,7 @@ _MAX_DEPTH: Final = 102
 _MAX_INTEGER_BYTES: Final = 1800  # a little over 4,300 digits
 _MAX_NAME: Final = 200
 _MAX_ID: Final = 1 << 62
+_DONE_FIELDS: Final = 5  # without an error
 _STREAMS: Final = frozenset({"stdout", "stderr"})
 _TRUNCATABLE: Final = frozenset({"stdout", "stderr", "value", "displays"})
 
@@ -182,11 +183,11 @@ def _ext_hook(code: int, data: bytes) -> Any:
 
 
 def _parse(message: Any) -> Frame:
+    if type(message) is dict and message.get("type") == "done":
+        return _parse_done(message)
     match message:
         case {"type": "call"}:
             return _parse_call(message)
-        case {"type": "done"}:
-            return _parse_done(message)
         case {"type": "output", "parts": list(parts), **extra} if not extra:
             return Output(_parts(parts))
         case {"type": "display", "bundle": dict(bundle), **extra} if not extra:
@@ -219,23 +220,27 @@ def _parse_call(message: dict[str, Any]) -> Call:
 
 
 def _parse_done(message: dict[str, Any]) -> Done:
-    match message:
-        case {
-            "type": "done",
-            "id": int(run_id),
-            "value": value,
-            "parts": list(parts),
-            "truncated": list(truncated),
-            **extra,
-        } if _TRUNCATABLE.issuperset(x for x in truncated if isinstance(x, str)):
-            _check_values([value], blobs=False)
-            names = sorted({x for x in truncated if isinstance(x, str)})
-            match extra:
-                case {"error": {"type": str(kind), "traceback": str(text)}}:
-                    return Done(run_id, None, kind[:_MAX_NAME], text, _parts(parts), names)
-                case {} if not extra:  # an empty pattern matches any mapping
-                    return Done(run_id, value, None, None, _parts(parts), names)
-    raise ViolationError("a malformed answer")
+    # By hand: this is the frame of every run, and a mapping pattern takes five times as long.
+    run_id, parts, truncated = (message.get(name) for name in ("id", "parts", "truncated"))
+    error = message.get("error")
+    if (
+        type(run_id) is not int
+        or type(parts) is not list
+        or type(truncated) is not list
+        or "value" not in message
+        or len(message) != _DONE_FIELDS + (error is not None)
+        or not all(isinstance(name, str) and name in _TRUNCATABLE for name in truncated)
+    ):
+        raise ViolationError("a malformed answer")
+    value, names, said = message["value"], sorted(set(truncated)), _parts(parts)
+    if type(value) not in _SCALARS:
+        _check_values([value], blobs=False)
+    if error is None:
+        return Done(run_id, value, None, None, said, names)
+    match error:
+        case {"type": str(kind), "traceback": str(text), **extra} if not extra:
+            return Done(run_id, None, kind[:_MAX_NAME], text, said, names)
+    raise ViolationError("a malformed error")
 
 
 def _parts(parts: list[Any]) -> list[tuple[str, str]]:

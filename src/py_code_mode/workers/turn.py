@@ -62,18 +62,16 @@ class Turn:
         self._started = time.perf_counter()
         self._text: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._outcome = Outcome()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._waiter: asyncio.Future[None] | None = None
+        self.ended = False
         self._timer = self._loop.call_later(timeout_s, self._expire)
 
     async def wait(self) -> Outcome:
         """Return the outcome once the run has ended, one way or the other."""
-        await asyncio.shield(self._ended)
+        if not self.ended:
+            self._waiter = self._loop.create_future()
+            await self._waiter
         return self._outcome
-
-    @property
-    def ended(self) -> bool:
-        """True once there is an outcome."""
-        return self._ended.done()
 
     def interrupt(self) -> None:
         """Stop the run as its deadline would."""
@@ -120,7 +118,9 @@ class Turn:
         self._outcome.elapsed_s = time.perf_counter() - self._started
         self._outcome.stdout = "".join(self._text["stdout"])
         self._outcome.stderr = "".join(self._text["stderr"])
-        self._ended.set_result(None)
+        self.ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _expire(self) -> None:
         self._outcome.timed_out = True
