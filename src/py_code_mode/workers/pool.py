@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -43,6 +44,7 @@ class Pool:
         self._jails: dict[int, SessionJail] = {}  # by the worker's id
         self._jail_processes: dict[int, JailProcess] = {}  # by their own
         self._idle: deque[Worker] = deque()
+        self._discarded: set[int] = set()
         self._zygote: Zygote | None = None
         self._retired: set[Zygote] = set()
         self._starting = asyncio.Lock()
@@ -51,6 +53,11 @@ class Pool:
         self._closed = False
 
     async def __aenter__(self) -> Pool:
+        if sys.platform != "linux":
+            raise SandboxUnavailableError(
+                "sessions run on Linux only in this version; on macOS and Windows use the Linux"
+                ' image or WSL2. sandbox="off" takes the enforcement away, not this need.'
+            )
         try:
             await self._current_zygote()
             self.refill()
@@ -92,7 +99,13 @@ class Pool:
             self._background(self._prepare())
 
     def discard(self, worker: Worker, cause: str = "closed") -> None:
-        """End a worker and, in the background, remove its folder and free its uid."""
+        """End a worker and, in the background, remove its folder and free its uid.
+
+        Doing so again changes nothing.
+        """
+        if worker.id in self._discarded:
+            return
+        self._discarded.add(worker.id)
         worker.kill(cause)
         jail = self._jails.pop(worker.id, None)
         if jail is not None and jail.process is not None:
@@ -226,9 +239,10 @@ class Pool:
         if worker is None:
             return
         worker.on_exit(exit_code)
-        if worker in self._idle:  # nobody's loss, but its folder and uid go back
+        if worker in self._idle:
             self._idle.remove(worker)
-            self.discard(worker)
+        if not self._closed:
+            self.discard(worker)  # its folder and uid go back at once, whoever holds it
 
     async def _bury(self, worker: Worker, jail: JailProcess | None) -> None:
         """Once the processes are gone nothing can write any more: remove what they wrote."""
@@ -243,6 +257,7 @@ class Pool:
                 log.error("the folder of worker %d could not be removed: %s", worker.id, left)
         self._workers.pop(worker.id, None)
         self._homes.pop(worker.id, None)
+        self._discarded.discard(worker.id)
         if uid is not None and self._uids is not None:
             self._uids.give_back(uid)
         self._retire()
