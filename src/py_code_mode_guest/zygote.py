@@ -13,6 +13,7 @@ Zygote to host: ``up``, ``forked`` (with a pidfd attached), ``exited``, ``measur
 from __future__ import annotations
 
 import array
+import contextlib
 import os
 import select
 import signal
@@ -40,6 +41,8 @@ class Zygote:
         self._workers: dict[int, int] = {}  # pid -> the host's worker id
         self._jails: set[int] = set()  # those of the pids that run tools
         self._folders: dict[str, int | None] = {}  # folder -> the uid that owns it
+        self._helpers: set[int] = set()  # children that measure or remove a folder
+        self._is_helper = False
         self._confinement, self.report = prepare(config)
 
     def serve(self) -> None:
@@ -136,9 +139,11 @@ class Zygote:
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
+                self._is_helper = True
                 work()
             finally:
                 os._exit(0)
+        self._helpers.add(pid)
 
     def _reap(self) -> None:
         while True:
@@ -149,6 +154,7 @@ class Zygote:
             if pid == 0:
                 return
             worker_id = self._workers.pop(pid, None)
+            self._helpers.discard(pid)
             if pid in self._jails:
                 self._jails.discard(pid)
                 end_session(pid)
@@ -160,15 +166,19 @@ class Zygote:
         try:
             socket.send_fds(self._control, [msgpack.packb(message)], fds or [])
         except (BrokenPipeError, ConnectionError):
+            if self._is_helper:
+                os._exit(0)  # what it did is done; the rest is the zygote's
             self._finish()
 
     def _finish(self) -> None:
         """The host is gone: leave no process and no folder behind."""
         signal.set_wakeup_fd(-1)
         for pid in self._workers:
-            os.kill(pid, signal.SIGKILL)
-        for pid in self._workers:
-            os.waitpid(pid, 0)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in (*self._workers, *self._helpers):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
         for pid in self._jails:
             end_session(pid)
         for folder, uid in self._folders.items():

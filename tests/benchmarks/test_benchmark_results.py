@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+
+from benchmarks import report
 from benchmarks.memory import pss_mb
 from benchmarks.results import Figure, Results
 from benchmarks.sampling import Tally, interleave
-
-from benchmarks import report
 
 
 def a_run() -> Results:

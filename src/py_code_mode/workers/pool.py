@@ -45,6 +45,7 @@ class Pool:
         self._jail_processes: dict[int, JailProcess] = {}  # by their own
         self._idle: deque[Worker] = deque()
         self._discarded: set[int] = set()
+        self._preparing = 0
         self._zygote: Zygote | None = None
         self._retired: set[Zygote] = set()
         self._starting = asyncio.Lock()
@@ -94,8 +95,9 @@ class Pool:
 
     def refill(self) -> None:
         """Fork ahead of need, in the background; called after an answer is out."""
-        missing = self._limits.pool_size - len(self._idle) - len(self._tasks)
+        missing = self._limits.pool_size - len(self._idle) - self._preparing
         for _ in range(missing):
+            self._preparing += 1
             self._background(self._prepare())
 
     def discard(self, worker: Worker, cause: str = "closed") -> None:
@@ -148,6 +150,8 @@ class Pool:
         except WorkerStartError as error:
             log.error("no worker could be forked ahead: %s", error)  # noqa: TRY400 - no bug of ours
             return
+        finally:
+            self._preparing -= 1
         self._idle.append(worker)
 
     async def _fork(self) -> Worker:
