@@ -7,6 +7,7 @@ import ast
 import asyncio
 import builtins
 import contextvars
+import gc
 import inspect
 import sys
 import threading
@@ -43,7 +44,7 @@ class Interpreter:
         """Run ``source`` and return the value of its last expression, or None."""
         self._shown = set()
         tracebacks.remember_source(filename, source)
-        body, last = _split(ast.parse(source, filename))
+        body, last = _split(_parse(source, filename))
         self._futures |= _future_flags(body)
         if body.body:
             self._evaluate(body, filename, "exec")
@@ -67,7 +68,7 @@ class Interpreter:
 
     def _evaluate(self, tree: ast.Module | ast.Expression, filename: str, mode: str) -> Any:
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | self._futures
-        code = compile(tree, filename, mode, flags=flags, dont_inherit=True)
+        code = _compile(tree, filename, mode, flags)
         if code.co_flags & inspect.CO_COROUTINE:
             return self._complete(eval(code, self.globals))  # noqa: S307 - running code is the job
         return eval(code, self.globals)  # noqa: S307
@@ -93,6 +94,30 @@ class Interpreter:
             self._outlet.display(bundle)
         for figure in displays.take_open_figures(self._shown):
             self._outlet.display(figure)
+
+
+def _parse(source: str, filename: str) -> ast.Module:
+    """Parse without collecting garbage: a finaliser that shows a traceback parses too.
+
+    The parser is not re-entrant; it would blame this source ("recursion depth mismatch").
+    """
+    with _no_collection():
+        return ast.parse(source, filename)
+
+
+def _compile(tree: ast.Module | ast.Expression, filename: str, mode: str, flags: int) -> Any:
+    with _no_collection():
+        return compile(tree, filename, mode, flags=flags, dont_inherit=True)
+
+
+class _no_collection:  # noqa: N801 - reads as a statement
+    def __enter__(self) -> None:
+        self._was_enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._was_enabled:
+            gc.enable()
 
 
 def _split(tree: ast.Module) -> tuple[ast.Module, ast.Expression | None]:

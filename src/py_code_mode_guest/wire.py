@@ -121,14 +121,16 @@ class Channel:
         loop = asyncio.get_running_loop()
         reply = Reply(loop)
         assert reply.future is not None  # noqa: S101 - made by Reply for a loop
-        call_id = self._register(reply)
-        self._watch(loop, +1)
+        with interrupts.shield():
+            call_id = self._register(reply)
+            self._watch(loop, +1)
         try:
             self.send({**message, "type": "call", "id": call_id})
             await reply.future
         finally:
-            self._watch(loop, -1)
-            self._calls.pop(call_id, None)
+            with interrupts.shield():
+                self._watch(loop, -1)
+                self._calls.pop(call_id, None)
         return reply.frame
 
     def _register(self, reply: Reply) -> int:
@@ -234,15 +236,15 @@ class Channel:
 
     def _read_for_loop(self) -> None:
         turn = self._loop_turn
-        with self._lock:
-            if self._leader is not None:
-                return  # a thread leads: it reads for this loop too
-            self._leader = turn
-        try:
-            with interrupts.shield():
+        with interrupts.shield():
+            with self._lock:
+                if self._leader is not None:
+                    return  # a thread leads: it reads for this loop too
+                self._leader = turn
+            try:
                 self._read(socket.MSG_DONTWAIT)
-        finally:
-            self._step_down(turn)
+            finally:
+                self._step_down(turn)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -113,7 +113,9 @@ class Arena:
     def started_with(self, pid: int) -> set[str]:
         """Return which secrets a process's command line and environment show to the host."""
         shown = Path(f"/proc/{pid}/cmdline").read_text() + Path(f"/proc/{pid}/environ").read_text()
-        secret = {CANARY, *(value for value in os.environ.values() if len(value) > 20)}
+        values = {value for value in os.environ.values() if len(value) > 20}
+        # A folder is no secret, and the interpreter's path may begin with it.
+        secret = {CANARY, *(value for value in values if not os.path.exists(value))}
         return {value for value in secret if value in shown}
 
     def descriptors(self, pid: int) -> dict[int, str]:

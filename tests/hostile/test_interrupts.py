@@ -29,11 +29,6 @@ MANY = {
 }
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="the host cancels a run's calls without a reply: threads wait for it for ever;"
-    " and CPython 3.11 at times refuses to parse (SystemError: AST constructor)",
-)
 @pytest.mark.parametrize("last", MANY.values(), ids=MANY)
 async def test_calls_go_on_after_interrupts_at_any_moment(ground: Arena, last: str) -> None:
     for number in range(ROUNDS):

@@ -116,7 +116,7 @@ class Worker(asyncio.Protocol):
         finally:
             self._turn = None
             self.last_answer = time.monotonic()
-            # A run's calls end with it; their replies would find nobody.
+            # A run's calls end with it.
             for call in self._calls:
                 call.cancel()
 
@@ -226,12 +226,16 @@ class Worker(asyncio.Protocol):
     def _start_call(self, call: frames.Call) -> None:
         task = self._loop.create_task(self._answer(call))
         self._calls.add(task)
-        task.add_done_callback(self._call_ended)
+        task.add_done_callback(lambda ended: self._call_ended(ended, call.id))
         if len(self._calls) >= self._limits.max_pending_calls:
             self._pause("calls")
 
-    def _call_ended(self, task: asyncio.Task[None]) -> None:
+    def _call_ended(self, task: asyncio.Task[None], call_id: int) -> None:
         self._calls.discard(task)
+        if task.cancelled() and not self._transport.is_closing():
+            # A thread may still wait for it, and would for ever.
+            ended = InternalError("the run of this call has ended")
+            self._transport.write(frames.error_frame(call_id, ended))
         if len(self._calls) < self._limits.max_pending_calls:
             self._resume("calls")
 
