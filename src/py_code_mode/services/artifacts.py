@@ -16,8 +16,8 @@ from py_code_mode.errors import (
 from py_code_mode.models import ArtifactRecord, Blob
 from py_code_mode.services.lossless import OverSizeError, check_lossless, encode_json
 from py_code_mode.services.operation import operation
-from py_code_mode.services.text import check_description, has_surrogates, one_line, plain
 from py_code_mode.store.base import ArtifactStore, StoredArtifact
+from py_code_mode.text import check_description, has_surrogates, one_line, plain
 
 JSON, TEXT, BYTES = "application/json", "text/plain; charset=utf-8", "application/octet-stream"
 MAX_METADATA_BYTES = 64 * 1024

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from py_code_mode.errors import CodeModeError, InternalError, UnknownOperationError
-from py_code_mode.services.operation import Operation, close_matches, operation_names, quoted
+from py_code_mode.services.operation import Operation, operation_names
 from py_code_mode.services.unavailable import Unavailable
+from py_code_mode.text import close_matches, quoted
+from py_code_mode.tools.base import Caller
 
 _log = logging.getLogger(__name__)
 
@@ -37,19 +39,28 @@ class Dispatcher:
         }
 
     async def call(
-        self, namespace: str, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        namespace: str,
+        operation: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        caller: Caller | None = None,
     ) -> Any:
         """Run an operation and return its value: records, a Blob, JSON values or bytes.
+
+        ``caller`` is the session that asks; operations that run programs need one.
 
         Raises:
             UnknownOperationError: where there is no such namespace or operation.
             InvalidArgumentError: before anything runs, for arguments that do not fit.
+            NotAvailableError: where the operation needs a session and there is none.
             InternalError: for any failure of ours; its reason goes to the log alone.
             CodeModeError: whatever the operation raises.
         """
         found = self._find(namespace, operation)
         try:
-            return await found.run(**found.bind(args, kwargs))
+            return await found.run(**found.bind(args, kwargs, caller=caller))
         except CodeModeError:
             raise
         except Exception:  # noqa: BLE001 - this is the door

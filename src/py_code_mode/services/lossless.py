@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from py_code_mode.errors import ArtifactTypeError
-from py_code_mode.services.text import has_surrogates
+from py_code_mode.text import has_surrogates
 
 MAX_DEPTH = 100
 #: CPython prints and reads no longer integers, and neither do most readers of JSON.

@@ -6,7 +6,6 @@ the method itself, so that no second list of names can go out of date.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,14 +13,14 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from py_code_mode.errors import InvalidArgumentError
+from py_code_mode.errors import InvalidArgumentError, NotAvailableError
+from py_code_mode.text import SHOWN_CHARS, close_matches, kind_of, quoted
+from py_code_mode.tools.base import Caller
 
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 Accepts = Callable[[object], bool]
 
 _MARK = "_is_operation"
-#: Longest name from a caller that a message repeats or that is compared with known names.
-_SHOWN_CHARS = 100
 _SCALARS: dict[Any, tuple[type, ...]] = {
     str: (str,),
     bytes: (bytes,),
@@ -68,18 +67,26 @@ class Operation:
         self.path = f"{namespace}.{method.__name__}"
         self.name = method.__name__
         self.doc = inspect.getdoc(method) or ""
+        parameters = inspect.signature(method).parameters
+        self._caller = next((name for name in parameters if hints[name] is Caller), None)
         self._parameters = {
             name: _parameter(parameter, hints[name])
-            for name, parameter in inspect.signature(method).parameters.items()
+            for name, parameter in parameters.items()
+            if name != self._caller
         }
         shown = ", ".join(parameter.shown for parameter in self._parameters.values())
         self.signature = f"({shown}) -> {_type_text(hints['return'])}"
 
-    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, caller: Caller | None = None
+    ) -> dict[str, Any]:
         """Return the arguments by name, checked; defaults are left to the method.
+
+        A parameter annotated ``Caller`` is no argument: it gets ``caller``, whoever else asks.
 
         Raises:
             InvalidArgumentError: for a missing, unknown, duplicate or wrongly typed one.
+            NotAvailableError: where the operation needs a session and there is none.
         """
         names = list(self._parameters)
         if len(args) > len(names):
@@ -93,7 +100,16 @@ class Operation:
             bound[name] = value
         for parameter in self._parameters.values():
             self._check(parameter, bound)
+        if self._caller is not None:
+            bound[self._caller] = self._session(caller)
         return bound
+
+    def _session(self, caller: Caller | None) -> Caller:
+        if caller is None:
+            raise NotAvailableError(
+                f"{self.path}() works only from a session, whose folder and limits it uses"
+            )
+        return caller
 
     def _check(self, parameter: Parameter, bound: Mapping[str, Any]) -> None:
         name = parameter.name
@@ -101,28 +117,14 @@ class Operation:
             if parameter.required:
                 self._refuse(f"needs {name!r} ({parameter.expected}), which is missing", name)
         elif not parameter.accepts(bound[name]):
-            got = _kind(bound[name])
+            got = kind_of(bound[name])
             self._refuse(f"needs {parameter.expected} for {name!r}, not {got}", name)
 
     def _refuse(self, problem: str, parameter: object = None) -> NoReturn:
-        fields = {} if parameter is None else {"parameter": str(parameter)[:_SHOWN_CHARS]}
+        fields = {} if parameter is None else {"parameter": str(parameter)[:SHOWN_CHARS]}
         raise InvalidArgumentError(
             f"{self.path}() {problem}; it is called as {self.path}{self.signature}", **fields
         )
-
-
-def quoted(name: object) -> str:
-    """Return a caller's name as a message may repeat it: escaped and not endless."""
-    text = ascii(str(name)[:_SHOWN_CHARS])
-    return text if len(str(name)) <= _SHOWN_CHARS else f"{text}..."
-
-
-def close_matches(name: object, known: Sequence[str]) -> str:
-    """Return ``; did you mean 'x'?``, or else what there is, to be appended to a message."""
-    matches = difflib.get_close_matches(str(name)[:_SHOWN_CHARS], known)
-    if matches:
-        return f"; did you mean {' or '.join(map(repr, matches))}?"
-    return f"; there are: {', '.join(known)}" if known else ""
 
 
 def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
@@ -158,7 +160,3 @@ def _type_text(hint: Any) -> str:
     if hint is NoneType:
         return "None"
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", inspect.formatannotation(hint))
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else type(value).__name__

@@ -6,20 +6,27 @@ from py_code_mode.models import Limits
 from py_code_mode.services.artifacts import ArtifactsService
 from py_code_mode.services.dispatch import Dispatcher
 from py_code_mode.services.skills import SkillsService
+from py_code_mode.services.tools import ToolsService
 from py_code_mode.services.unavailable import Unavailable
 from py_code_mode.store.base import Store
 
 
 def build_services(
-    store: Store, *, origin: str, limits: Limits, skill_writes_allowed: bool = True
+    store: Store,
+    *,
+    origin: str,
+    limits: Limits,
+    skill_writes_allowed: bool = True,
+    tools: ToolsService | None = None,
 ) -> Dispatcher:
     """Return the door to a store's namespaces for callers of one origin (``agent``, ``api``).
 
     Services keep no session's state and remember what they parsed: build one for all sessions.
+    ``tools`` may serve callers of several origins; without it, definitions get no variables.
     """
     return Dispatcher(
         {
-            "tools": Unavailable("tools"),
+            "tools": tools or ToolsService(store.tools, max_output_bytes=limits.max_output_bytes),
             "skills": SkillsService(
                 store.skills, origin=origin, writes_allowed=skill_writes_allowed
             ),

@@ -12,7 +12,7 @@ from typing import Any
 
 from py_code_mode.errors import InvalidSkillError
 from py_code_mode.services.docstrings import argument_docs, docstring, first_paragraph
-from py_code_mode.services.text import MAX_DESCRIPTION_CHARS, has_surrogates, one_line, plain
+from py_code_mode.text import MAX_DESCRIPTION_CHARS, has_surrogates, one_line, plain
 
 MAX_SOURCE_BYTES = 256 * 1024
 MAX_PARAMETERS = 100

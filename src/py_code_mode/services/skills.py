@@ -15,11 +15,11 @@ from py_code_mode.errors import (
 )
 from py_code_mode.models import SkillDetail, SkillRecord
 from py_code_mode.search.lexical import Document, LexicalIndex
-from py_code_mode.services.operation import operation, operation_names, quoted
+from py_code_mode.services.operation import operation, operation_names
 from py_code_mode.services.skill_source import SkillSource, read_skill
-from py_code_mode.services.text import check_description, one_line, plain
 from py_code_mode.store.base import SkillStore, StoredSkill
 from py_code_mode.store.names import MAX_SEGMENT_BYTES, is_skill_name, skill_not_found
+from py_code_mode.text import check_description, one_line, plain, quoted
 
 #: Who calls when agent code does; every other origin acts for the operator or the API's client.
 AGENT = "agent"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypedDict
 
-from py_code_mode.models import Program, ProgramEnd
+from py_code_mode.models import Program, ProgramEnd, ToolRecord
 
 
 class Jail(Protocol):
@@ -22,3 +22,42 @@ class Caller:
 
     jail: Jail
     time_left: Callable[[], float]
+
+
+class CallableDetail(TypedDict):
+    """What is told of one callable; ``name`` is empty for the tool itself."""
+
+    name: str
+    signature: str
+    description: str
+    doc: str
+
+
+class ToolDetail(TypedDict):
+    """What is told of one tool: first the tool itself, then each callable below it."""
+
+    name: str
+    description: str
+    callables: list[CallableDetail]
+
+
+class Tool(Protocol):
+    """One tool of whatever kind: what a listing and ``help`` say of it, and how it is called."""
+
+    @property
+    def record(self) -> ToolRecord:
+        """What a listing says of it."""
+
+    def describe(self) -> ToolDetail:
+        """Return what ``help`` says of it."""
+
+    async def call(
+        self, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], caller: Caller
+    ) -> Any:
+        """Call the tool itself (None) or the callable ``name`` below it.
+
+        Raises:
+            ToolNotFoundError: where it has no such callable; names close matches.
+            InvalidArgumentError: before anything runs, for arguments that do not fit.
+            ToolError: for whatever went wrong then.
+        """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Collection
 
 from py_code_mode.errors import InvalidArgumentError
 
@@ -10,6 +12,8 @@ from py_code_mode.errors import InvalidArgumentError
 LISTING_CHARS = 200
 #: Longest description that is kept, in characters.
 MAX_DESCRIPTION_CHARS = 10_000
+#: Longest name from a caller that a message repeats or that is compared with known names.
+SHOWN_CHARS = 100
 #: What a listing looks at; a line of LISTING_CHARS hardly ever needs more.
 _READ_CHARS = 4_000
 #: Terminal sequences (ECMA-48): CSI, then the strings (OSC, DCS, ...) to their end or the line's,
@@ -68,3 +72,22 @@ def has_surrogates(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def quoted(name: object) -> str:
+    """Return a caller's name as a message may repeat it: escaped and not endless."""
+    text = ascii(str(name)[:SHOWN_CHARS])
+    return text if len(str(name)) <= SHOWN_CHARS else f"{text}..."
+
+
+def close_matches(name: object, known: Collection[str]) -> str:
+    """Return ``; did you mean 'x'?``, or else what there is, to be appended to a message."""
+    matches = difflib.get_close_matches(str(name)[:SHOWN_CHARS], list(known))
+    if matches:
+        return f"; did you mean {' or '.join(map(repr, matches))}?"
+    return f"; there are: {', '.join(known)}" if known else ""
+
+
+def kind_of(value: object) -> str:
+    """Return how a message names a value's type."""
+    return "None" if value is None else type(value).__name__

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_code_mode.errors import InvalidArgumentError
-from py_code_mode.services.text import LISTING_CHARS, check_description, one_line, plain
+from py_code_mode.text import LISTING_CHARS, check_description, one_line, plain
 
 
 @pytest.mark.parametrize(
