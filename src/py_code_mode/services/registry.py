@@ -22,11 +22,11 @@ def build_services(
     """Return the door to a store's namespaces for callers of one origin (``agent``, ``api``).
 
     Services keep no session's state and remember what they parsed: build one for all sessions.
-    ``tools`` may serve callers of several origins; without it, definitions get no variables.
+    ``tools`` may serve callers of several origins; without it, tools say that they are not there.
     """
     return Dispatcher(
         {
-            "tools": tools or ToolsService(store.tools, max_output_bytes=limits.max_output_bytes),
+            "tools": tools or Unavailable("tools"),
             "skills": SkillsService(
                 store.skills, origin=origin, writes_allowed=skill_writes_allowed
             ),
