@@ -241,11 +241,13 @@ class Worker(asyncio.Protocol):
 
     async def _answer(self, call: frames.Call) -> None:
         async with self._places:
-            await self._writable.wait()
+            if not self._writable.is_set():
+                await self._writable.wait()
             started = time.perf_counter()
             turn = self._turn
             reply, status = await self._reply(call, turn)
-            await self._writable.wait()
+            if not self._writable.is_set():
+                await self._writable.wait()
         if not self._transport.is_closing():
             self._transport.write(reply)
         if turn is not None:
