@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
 import sys
+import weakref
 from typing import Any, Final
 
 from py_code_mode_guest.texts import printable, safe_repr
@@ -29,6 +31,26 @@ _PLAIN: Final = frozenset(
 Bundle = dict[str, str | bytes]
 
 
+class Shown:
+    """Which objects were shown in a run. Keeps none of them alive, and takes no other for one.
+
+    What cannot be referred to weakly is not remembered; it is shown again at worst.
+    """
+
+    def __init__(self) -> None:
+        self._references: dict[int, weakref.ref[Any]] = {}
+
+    def add(self, value: Any) -> None:
+        """Remember ``value``."""
+        with contextlib.suppress(TypeError):
+            self._references[id(value)] = weakref.ref(value)
+
+    def __contains__(self, value: Any) -> bool:
+        reference = self._references.get(id(value))
+        # Another object may have got the place of one that is gone.
+        return reference is not None and reference() is value
+
+
 def rich_bundle(value: Any) -> Bundle | None:
     """Return the bundle of a value that has more to show than its text, else None."""
     if type(value) in _PLAIN:
@@ -46,13 +68,13 @@ def bundle(value: Any) -> Bundle:
     return rich_bundle(value) or {"text/plain": safe_repr(value, _MAX_REPR)}
 
 
-def take_open_figures(shown: set[int]) -> list[Bundle]:
+def take_open_figures(shown: Shown) -> list[Bundle]:
     """Return pyplot's open figures that were not shown yet, and close all of them."""
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is None:
         return []
     figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
-    bundles = [bundle(figure) for figure in figures if id(figure) not in shown]
+    bundles = [bundle(figure) for figure in figures if figure not in shown]
     pyplot.close("all")
     return bundles
 

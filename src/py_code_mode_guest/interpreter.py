@@ -33,7 +33,7 @@ class Interpreter:
         self._outlet = outlet
         self._loop: asyncio.AbstractEventLoop | None = None
         self._futures = 0
-        self._shown: set[int] = set()
+        self._shown = displays.Shown()
         main = types.ModuleType("__main__")
         main.__dict__["__builtins__"] = builtins
         sys.modules["__main__"] = main
@@ -42,7 +42,7 @@ class Interpreter:
 
     def run(self, source: str, filename: str) -> Any:
         """Run ``source`` and return the value of its last expression, or None."""
-        self._shown = set()
+        self._shown = displays.Shown()
         tracebacks.remember_source(filename, source)
         body, last = _split(_parse(source, filename))
         self._futures |= _future_flags(body)
@@ -55,7 +55,7 @@ class Interpreter:
     def display(self, *values: Any) -> None:
         """Show values in their richest form (HTML, image …), as notebooks do."""
         for value in values:
-            self._shown.add(id(value))
+            self._shown.add(value)
             self._outlet.display(displays.bundle(value))
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -89,8 +89,8 @@ class Interpreter:
     def _show(self, value: Any) -> None:
         """Display the value where it has a rich form, then pyplot's figures that are still open."""
         bundle = displays.rich_bundle(value)
-        if bundle is not None and id(value) not in self._shown:
-            self._shown.add(id(value))
+        if bundle is not None and value not in self._shown:
+            self._shown.add(value)
             self._outlet.display(bundle)
         for figure in displays.take_open_figures(self._shown):
             self._outlet.display(figure)

@@ -119,6 +119,18 @@ async def test_displays_are_mime_bundles(run: Run) -> None:
     assert result.value == "Card"
 
 
+async def test_an_object_in_the_place_of_a_shown_one_is_shown_too(run: Run) -> None:
+    await run("class Card:\n    def _repr_html_(self): return '<b>hi</b>'")
+    result = await run("for _ in range(20): display(Card())\nCard()")
+    assert len(result.displays) == 21
+
+
+async def test_a_value_that_was_displayed_is_not_shown_again(run: Run) -> None:
+    await run("class Card:\n    def _repr_html_(self): return '<b>hi</b>'")
+    result = await run("card = Card()\ndisplay(card)\ncard")
+    assert len(result.displays) == 1
+
+
 async def test_a_display_over_the_limit_leaves_its_plain_text(run: Run) -> None:
     result = await run(
         "class Big:\n    def _repr_html_(self): return 'x' * 10**6\n    def __repr__(self): return 'Big'\nBig()"
