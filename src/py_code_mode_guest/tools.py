@@ -17,6 +17,8 @@ from py_code_mode_guest.wire import Channel
 
 #: The host's operations that these proxies speak through; a tool may have the same name.
 _CALL, _DESCRIBE = "call", "describe"
+#: A longer text is what a program reads; no argument of one may be as long.
+_LARGE: Final = 512 * 1024
 #: As many tools as ``help(tools)`` names.
 _NAMED: Final = 50
 
@@ -70,13 +72,19 @@ class ToolCallable(Operation):
         )
 
     def _message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        request = {
-            "name": self._tool,
-            "callable": self._member or None,
-            "arguments": self._encode(kwargs, "arguments"),
-        }
-        if args:
-            request["args"] = self._encode(list(args), "args")
+        named, ordered, request = dict(kwargs), list(args), {}
+        given: list[tuple[Any, Any, Any]] = [(named, name, named[name]) for name in named]
+        given += [(ordered, place, value) for place, value in enumerate(ordered)]
+        for where, at, value in given:
+            if type(value) in (str, bytes) and len(value) > _LARGE:
+                # Beside the others, since one large piece may cross and a large structure may not.
+                request = {"large": self._encode(value, str(at)), "large_at": at}
+                where[at] = None
+                break
+        request |= {"name": self._tool, "callable": self._member or None}
+        request["arguments"] = self._encode(named, "arguments")
+        if ordered:
+            request["args"] = self._encode(ordered, "args")
         return {"namespace": self._namespace, "operation": _CALL, "args": [], "kwargs": request}
 
     def _encode(self, value: Any, where: str) -> Any:
@@ -89,6 +97,8 @@ class ToolCallable(Operation):
 
 class Tool(ToolCallable):
     """One tool: call it with any option of its schema, or what it has below it."""
+
+    __doc__ = ToolCallable.__doc__  # the property, which the line above would hide
 
     def __getattr__(self, name: str) -> ToolCallable:
         if name.startswith("_"):
@@ -121,12 +131,16 @@ class Tools(Namespace):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
+        if not self._operations:
+            self._unknown(name)  # the host offers no tools at all
         return self._public().get(name) or Tool(self, name)
 
     def __dir__(self) -> list[str]:
         return sorted(self._public())
 
     def __repr__(self) -> str:
+        if not self._operations:
+            return super().__repr__()
         lines = [f"  {operation.signature()}" for operation in self._public().values()]
         try:
             found = self.list()

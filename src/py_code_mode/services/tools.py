@@ -81,6 +81,8 @@ class ToolsService:
         arguments: dict[str, Any],
         caller: Caller,
         args: Arguments | None = None,
+        large: str | bytes | None = None,
+        large_at: str | int | None = None,
     ) -> Any:
         """Call a tool, or one of its callables, and return what it gives.
 
@@ -89,6 +91,8 @@ class ToolsService:
             callable: what below it is called; None for the tool itself.
             arguments: the arguments by name.
             args: arguments by position.
+            large: one of the arguments that is too large to be among the others.
+            large_at: its name or its position; what stands there is replaced.
 
         Raises:
             ToolNotFoundError: there is no such tool or callable; names close matches.
@@ -97,7 +101,12 @@ class ToolsService:
             ToolTimeoutError: it took too long.
         """
         tool = (await self._catalog.tools()).get(name)
-        return await tool.call(callable, args or [], arguments, caller)
+        named, ordered = dict(arguments), [*(args or ())]
+        if isinstance(large_at, str):
+            named[large_at] = large
+        elif large_at is not None and 0 <= large_at < len(ordered):
+            ordered[large_at] = large
+        return await tool.call(callable, ordered, named, caller)
 
     def _index(self, tools: Tools) -> LexicalIndex:
         if self._searched is None or self._searched[0] is not tools:
@@ -111,8 +120,4 @@ def _scored(record: ToolRecord, score: float) -> ToolRecord:
 
 
 def _document(tool: Tool) -> Document:
-    described, record = tool.describe(), tool.record
-    recipes = (f"{each['name']} {each['doc']}" for each in described["callables"])
-    return Document(
-        record.name, "\n".join([described["description"], " ".join(record.tags), *recipes])
-    )
+    return Document(tool.record.name, tool.words())

@@ -51,6 +51,9 @@ class Tool(Protocol):
     def describe(self) -> ToolDetail:
         """Return what ``help`` says of it."""
 
+    def words(self) -> str:
+        """Return the text that a search reads: descriptions, tags, names of all it has."""
+
     async def call(
         self, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], caller: Caller
     ) -> Any:

@@ -63,6 +63,13 @@ class CliTool:
             "callables": [self._detail(recipe) for recipe in self._recipes.values()],
         }
 
+    def words(self) -> str:
+        """Return descriptions and tags, and the names of recipes and parameters with theirs."""
+        definition = self.definition
+        recipes = [f"{each.name} {each.description}" for each in definition.recipes.values()]
+        parameters = [f"{each.name} {each.description}" for each in definition.parameters]
+        return "\n".join([definition.description, *definition.tags, *recipes, *parameters])
+
     async def call(
         self, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], caller: Caller
     ) -> Any:

@@ -35,9 +35,7 @@ def by_position(recipe: Recipe) -> list[Parameter]:
 
 def signature(tool: ToolDefinition, recipe: Recipe) -> str:
     """Return ``(url: str, *, silent: bool = False) -> str``."""
-    first = by_position(recipe)
-    named = [found for found in recipe.parameters if found not in first]
-    named.sort(key=lambda found: not found.required)
+    first, named = by_position(recipe), _by_name(recipe)
     shown = [_shown(found) for found in first]
     if named:
         shown += ["*", *map(_shown, named)]
@@ -55,6 +53,12 @@ def documentation(tool: ToolDefinition, recipe: Recipe) -> str:
         f"    ToolTimeoutError: it took longer than {argument(_seconds(tool.timeout_s))} s."
     )
     return "\n\n".join(parts)
+
+
+def _by_name(recipe: Recipe) -> list[Parameter]:
+    first = by_position(recipe)
+    named = [found for found in recipe.parameters if found not in first]
+    return sorted(named, key=lambda found: not found.required)
 
 
 def _seconds(timeout_s: float) -> float:
@@ -76,11 +80,9 @@ def _default(value: Any) -> str:
 
 
 def _arguments(recipe: Recipe) -> Iterator[str]:
-    lines = [
-        f"    {found.name}: {'. '.join(_said(found))}"
-        for found in recipe.parameters
-        if any(_said(found))
-    ]
+    ordered = [*by_position(recipe), *_by_name(recipe)]
+    said = [(found.name, ". ".join(_said(found))) for found in ordered]
+    lines = [f"    {name}: {text}" for name, text in said if text]
     if lines:
         yield "\n".join(["Args:", *lines])
 
@@ -96,6 +98,6 @@ def _said(parameter: Parameter) -> Iterator[str]:
     if known:
         yield " and ".join(known).capitalize()
     if parameter.pattern is not None:
-        yield one_line(f"Must match {parameter.pattern.text!r}")
+        yield one_line(f"Must match {parameter.pattern.text}")
     if parameter.kind == "stdin":
         yield "Given to the program's standard input"
