@@ -12,7 +12,7 @@ from benchmarks.sampling import MS, Case, Counts, Tally, interleave
 from benchmarks.workbench import new_pool, new_worker, scratch_folder, value_of
 from py_code_mode import FileStorage, MemoryStorage
 from py_code_mode.models import Limits
-from py_code_mode.services.registry import build_services
+from py_code_mode.services.registry import Services
 from py_code_mode.workers.process import Worker
 
 GROUP = "Saving an artifact from agent code"
@@ -41,7 +41,7 @@ async def measure(results: Results, counts: Counts) -> None:
         for store in (FileStorage(base_path=os.path.join(folder, "store")), MemoryStorage()):
             await store.check()
             stack.push_async_callback(store.aclose)
-            services = build_services(store, origin="agent", limits=Limits())
+            services = Services(store, limits=Limits())
             worker = await new_worker(pool, services)
             await value_of(worker, _GUEST_CODE)
             name = "files" if isinstance(store, FileStorage) else "memory"

@@ -10,7 +10,7 @@ from benchmarks.sampling import MS, Case, Counts, Tally, interleave
 from benchmarks.workbench import new_pool, new_worker, one_core, value_of
 from py_code_mode import MemoryStorage
 from py_code_mode.models import Limits
-from py_code_mode.services.registry import build_services
+from py_code_mode.services.registry import Services
 from py_code_mode.workers.process import Worker
 
 GROUP = "Calls from agent code to the host"
@@ -48,7 +48,7 @@ async def measure(results: Results, counts: Counts) -> None:
 
 
 async def _measure(results: Results, counts: Counts, titles: dict[str, str]) -> None:
-    services = build_services(MemoryStorage(), origin="agent", limits=Limits())
+    services = Services(MemoryStorage(), limits=Limits())
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(new_pool())
         plain, artifacts = await new_worker(pool), await new_worker(pool, services)

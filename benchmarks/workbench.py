@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from py_code_mode.models import Limits
+from py_code_mode.services.registry import Services
+from py_code_mode.sessions.authority import SessionAuthority
 from py_code_mode.sessions.session import PRELOAD
-from py_code_mode.workers.authority import Authority
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.process import Worker
 from py_code_mode.workers.turn import Outcome
@@ -34,6 +35,14 @@ class Bench:
         """Return None."""
         return None
 
+    def event_name(self, _namespace: str, _operation: str, _kwargs: Mapping[str, Any]) -> None:
+        """Tell nobody."""
+        return
+
+    def packages(self) -> str:
+        """Return no folder."""
+        return ""
+
 
 def new_pool(*, enforce: bool = True, preload: tuple[str, ...] = (), ready: int = 0) -> Pool:
     """Return a pool that keeps ``ready`` workers forked ahead."""
@@ -47,10 +56,11 @@ def new_pool(*, enforce: bool = True, preload: tuple[str, ...] = (), ready: int 
     )
 
 
-async def new_worker(pool: Pool, authority: Authority | None = None) -> Worker:
+async def new_worker(pool: Pool, services: Services | None = None) -> Worker:
     """Return a worker that has answered its first run."""
     worker = await pool.checkout()
-    worker.bind(authority or Bench())
+    jail = pool.jail_of(worker)
+    worker.bind(Bench() if services is None else SessionAuthority(services, worker, jail))
     await run(worker, ONE_PLUS_ONE)
     return worker
 

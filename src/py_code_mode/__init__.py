@@ -2,6 +2,7 @@
 
 from py_code_mode._version import __version__
 from py_code_mode.models import Event, Limits, RunResult, SessionState
+from py_code_mode.packages.installer import PackageInstaller
 from py_code_mode.sessions.session import Session
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.memory import MemoryStorage
@@ -11,6 +12,7 @@ __all__ = [
     "FileStorage",
     "Limits",
     "MemoryStorage",
+    "PackageInstaller",
     "RunResult",
     "Session",
     "SessionState",

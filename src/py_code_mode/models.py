@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, NewType
 
 SessionId = NewType("SessionId", str)
@@ -54,12 +55,16 @@ class Record(Mapping[str, Any]):
         return len(self._names())
 
     def _names(self) -> tuple[str, ...]:
+        names, scored = _names_of(type(self))
         # A search score belongs to search results alone.
-        return tuple(
-            f.name
-            for f in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
-            if not (f.name == "score" and getattr(self, "score") is None)  # noqa: B009
-        )
+        return names if getattr(self, "score", None) is None else scored
+
+
+@cache
+def _names_of(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a record's fields without a score, and with one where it has one."""
+    names = tuple(field.name for field in fields(kind))
+    return tuple(name for name in names if name != "score"), names
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +155,8 @@ class Event:
     """Something that happened in a run.
 
     ``kind`` and ``data``: ``stdout``, ``stderr`` ``{"text": …}``; ``display`` ``{"bundle": …}``;
-    ``call`` ``{"name", "status", "ms"}``; ``result`` the RunResult, always last.
+    ``tool_call`` ``{"name", "status", "ms"}`` (status ``ok`` or ``error``);
+    ``result`` the RunResult, always last.
     """
 
     kind: str

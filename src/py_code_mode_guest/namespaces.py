@@ -89,8 +89,6 @@ class Namespace:
         return f"<{self._name}: help({self._name}.{next(iter(self._operations), '…')})\n{listed}>"
 
     def _unknown(self, name: str) -> NoReturn:
-        if not self._operations:
-            raise errors.NotAvailableError(f"{self._name} are not available in this version")
         close = difflib.get_close_matches(name, self._operations, n=3)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise errors.UnknownOperationError(

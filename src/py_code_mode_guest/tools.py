@@ -131,16 +131,12 @@ class Tools(Namespace):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        if not self._operations:
-            self._unknown(name)  # the host offers no tools at all
         return self._public().get(name) or Tool(self, name)
 
     def __dir__(self) -> list[str]:
         return sorted(self._public())
 
     def __repr__(self) -> str:
-        if not self._operations:
-            return super().__repr__()
         lines = [f"  {operation.signature()}" for operation in self._public().values()]
         try:
             found = self.list()

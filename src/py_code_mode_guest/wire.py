@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgpack
 
-from py_code_mode_guest import interrupts
+from py_code_mode_guest import interrupts, packages
 
 #: The largest frame either side accepts, in bytes.
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
@@ -206,6 +206,8 @@ class Channel:
         return frame
 
     def _dispatch(self, frame: dict[str, Any]) -> None:
+        if "packages" in frame:  # in the order of the frames, whoever waits for them
+            packages.use(frame["packages"])
         if frame["type"] != "reply":
             self._commands.append(frame)
             self._finish(self._command, frame)

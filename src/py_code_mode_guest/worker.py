@@ -20,6 +20,7 @@ from py_code_mode_guest.records import ext_hook
 from py_code_mode_guest.reserve import Reserve
 from py_code_mode_guest.skills import Invoke, Skill, Skills
 from py_code_mode_guest.texts import printable
+from py_code_mode_guest.tools import Tools
 from py_code_mode_guest.values import encode_result
 from py_code_mode_guest.wire import Channel
 
@@ -82,7 +83,8 @@ class Guest:
                     self._channel, name, operations, interpreter=self._interpreter, scope=scope
                 )
             else:
-                scope[name] = Namespace(self._channel, name, operations)
+                kind = Tools if name == "tools" else Namespace
+                scope[name] = kind(self._channel, name, operations)
         self._interpreter.globals.update(scope)
 
     def _run(self, command: dict[str, Any]) -> None:

@@ -11,14 +11,12 @@ import pytest
 from py_code_mode.errors import (
     CodeModeError,
     InvalidArgumentError,
-    NotAvailableError,
     ToolCallError,
     ToolNotFoundError,
 )
 from py_code_mode.models import ProgramEnd
 from py_code_mode.services.dispatch import Dispatcher
 from py_code_mode.services.tools import ToolsService
-from py_code_mode.services.unavailable import Unavailable
 from py_code_mode.store.memory import MemoryTools
 from py_code_mode.workers import frames
 from py_code_mode_guest.records import Record, ext_hook
@@ -240,12 +238,3 @@ def test_the_namespace_shows_how_it_is_used(tools: Any) -> None:
     )
     with pytest.raises(AttributeError, match="provided by the session"):
         tools.say = None
-
-
-def test_a_host_without_tools_says_so(jail: RecordingJail) -> None:
-    door = Dispatcher({"tools": Unavailable("tools")})
-    closed: Any = Tools(Line(door, jail), "tools", door.describe()["tools"])  # type: ignore[arg-type]
-    for name in ("list", "curl"):
-        with pytest.raises(NotAvailableError, match=r"^tools are not available in this version$"):
-            getattr(closed, name)
-    assert repr(closed).startswith("<tools:")

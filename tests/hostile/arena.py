@@ -22,7 +22,7 @@ import py_code_mode
 from hostile.attempt import Attempt, Setup, is_as_seen, words
 from py_code_mode import Limits, MemoryStorage, RunResult
 from py_code_mode.models import SessionId
-from py_code_mode.services.registry import build_services
+from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager
 from py_code_mode.sessions.session import PRELOAD
 from py_code_mode.workers.pool import Pool
@@ -290,8 +290,8 @@ def _open_manager(setup: Setup, folder: str) -> SessionManager:
         max_landlock_abi=setup.max_landlock_abi,
         command=setup.command,
     )
-    authority = build_services(MemoryStorage(), origin="agent", limits=LIMITS)
-    return SessionManager(pool=Pool(config, min_tier="C"), authority=authority, limits=LIMITS)
+    services = Services(MemoryStorage(), limits=LIMITS)
+    return SessionManager(pool=Pool(config, min_tier="C"), services=services, limits=LIMITS)
 
 
 def _make_victim(folder: str) -> None:

@@ -10,13 +10,11 @@ import pytest
 from py_code_mode.errors import (
     InternalError,
     InvalidArgumentError,
-    NotAvailableError,
     SkillNotFoundError,
     UnknownOperationError,
 )
 from py_code_mode.services.dispatch import Dispatcher
 from py_code_mode.services.operation import operation
-from py_code_mode.services.unavailable import Unavailable
 
 
 class Oven:
@@ -57,7 +55,7 @@ def oven() -> Oven:
 
 @pytest.fixture
 def dispatcher(oven: Oven) -> Dispatcher:
-    return Dispatcher({"oven": oven, "deps": Unavailable("deps")})
+    return Dispatcher({"oven": oven})
 
 
 async def test_a_call_runs_the_operation_and_returns_its_value(dispatcher: Dispatcher) -> None:
@@ -123,14 +121,8 @@ async def test_cancelling_a_call_cancels_its_operation(dispatcher: Dispatcher) -
             await dispatcher.call("oven", "wait", [], {})
 
 
-async def test_a_namespace_of_a_later_part_says_so(dispatcher: Dispatcher) -> None:
-    with pytest.raises(NotAvailableError, match=r"^deps are not available in this version$"):
-        await dispatcher.call("deps", "add", ["requests"], {})
-
-
 def test_the_description_is_derived_from_the_methods(dispatcher: Dispatcher) -> None:
     described = dispatcher.describe()
-    assert described["deps"] == []
     assert described["oven"][0] == {
         "name": "bake",
         "signature": "(name: str, minutes: int = 10) -> dict[str, Any]",

@@ -6,22 +6,28 @@ import pytest
 
 from py_code_mode.errors import (
     ArtifactTooLargeError,
-    NotAvailableError,
     SkillWritesDisabledError,
 )
 from py_code_mode.models import Limits
-from py_code_mode.services.registry import build_services
+from py_code_mode.services.registry import Services
 from py_code_mode.store.memory import MemoryStorage
 
 
-async def test_every_namespace_is_there_and_those_of_later_parts_say_so() -> None:
-    door = build_services(MemoryStorage(), origin="agent", limits=Limits(max_artifact_bytes=10))
+async def test_every_namespace_is_there() -> None:
+    door = Services(MemoryStorage(), limits=Limits(max_artifact_bytes=10)).agent
     signatures = {
         namespace: [found["name"] + found["signature"] for found in operations]
         for namespace, operations in door.describe().items()
     }
     assert signatures == {
-        "tools": [],
+        "tools": [
+            "list() -> list[ToolRecord]",
+            "search(query: str, limit: int = 10) -> list[ToolRecord]",
+            "describe(name: str) -> dict[str, Any]",
+            "call(name: str, callable: str | None, arguments: dict[str, Any],"
+            " args: list[Any] | None = None, large: str | bytes | None = None,"
+            " large_at: str | int | None = None) -> Any",
+        ],
         "skills": [
             "create(name: str, source: str, description: str = '', overwrite: bool = False)"
             " -> SkillRecord",
@@ -39,19 +45,22 @@ async def test_every_namespace_is_there_and_those_of_later_parts_say_so() -> Non
             "exists(name: str) -> bool",
             "delete(name: str) -> None",
         ],
-        "deps": [],
+        "deps": [
+            "add(spec: str) -> list[str]",
+            "remove(name: str) -> list[str]",
+            "list() -> list[str]",
+            "sync() -> list[str]",
+        ],
     }
     assert all(found["doc"] for found in door.describe()["skills"])
-    with pytest.raises(NotAvailableError, match="tools are not available in this version"):
-        await door.call("tools", "list", [], {})
     with pytest.raises(ArtifactTooLargeError):
         await door.call("artifacts", "save", ["a", "x" * 11], {})
 
 
 async def test_callers_of_both_origins_share_one_store() -> None:
     store = MemoryStorage()
-    agent = build_services(store, origin="agent", limits=Limits(), skill_writes_allowed=False)
-    api = build_services(store, origin="api", limits=Limits(), skill_writes_allowed=False)
+    services = Services(store, limits=Limits(), skill_writes_allowed=False)
+    agent, api = services.agent, services.api
     await api.call("skills", "create", ["hello"], {"source": "def run(): pass"})
     with pytest.raises(SkillWritesDisabledError):
         await agent.call("skills", "delete", ["hello"], {})

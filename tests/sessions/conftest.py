@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from py_code_mode import Limits, MemoryStorage, RunResult, Session
 from py_code_mode.models import SessionId
-from py_code_mode.services.registry import build_services
+from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager, new_session_id
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.zygote import ZygoteConfig
@@ -37,7 +37,7 @@ async def manager() -> AsyncIterator[SessionManager]:
     store = MemoryStorage()
     async with SessionManager(
         pool=Pool(ZygoteConfig(root="/tmp/py-code-mode-test", limits=LIMITS)),
-        authority=build_services(store, origin="agent", limits=LIMITS),
+        services=Services(store, limits=LIMITS),
         limits=LIMITS,
     ) as opened:
         yield opened

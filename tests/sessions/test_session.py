@@ -18,12 +18,11 @@ from py_code_mode.errors import (
     CapacityError,
     ConfigurationError,
     InvalidSessionIdError,
-    NotAvailableError,
     SessionClosedError,
     SkillExistsError,
 )
 from py_code_mode.models import SessionId
-from py_code_mode.services.registry import build_services
+from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.zygote import ZygoteConfig
@@ -113,14 +112,12 @@ async def test_bad_arguments_are_refused_at_once() -> None:
         Session(MemoryStorage(), session_id="a b")
     with pytest.raises(ConfigurationError, match="sandbox"):
         Session(MemoryStorage(), sandbox="maybe")  # type: ignore[arg-type]
-    with pytest.raises(NotAvailableError):
-        Session(MemoryStorage(), sync_deps_on_start=True)
 
 
 def many(limits: Limits) -> SessionManager:
     return SessionManager(
         pool=Pool(ZygoteConfig(root="/tmp/py-code-mode-test", limits=limits)),
-        authority=build_services(MemoryStorage(), origin="agent", limits=limits),
+        services=Services(MemoryStorage(), limits=limits),
         limits=limits,
     )
 

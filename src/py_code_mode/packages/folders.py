@@ -48,6 +48,11 @@ class PackageFolder:
     resolved: tuple[str, ...]
 
 
+def default_cache_dir() -> str:
+    """Return a folder that session uids can get at, which one below a home may not be."""
+    return os.path.join(tempfile.gettempdir(), f"py-code-mode-packages-{os.geteuid()}")
+
+
 class PackageFolders:
     """The folders of one cache, which any number of processes may share."""
 

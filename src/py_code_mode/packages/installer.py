@@ -19,6 +19,7 @@ from py_code_mode.packages.failures import failed, install_error, unknown_extra
 from py_code_mode.packages.folders import (
     PackageFolder,
     PackageFolders,
+    default_cache_dir,
     folder_key,
     remove_tree,
     site_of,
@@ -38,6 +39,7 @@ _WATCH_S: Final = 0.25
 class PackageInstaller:
     """Gives the folder of a set of specs, installing it where it is not there yet.
 
+    ``cache_dir`` is where they are; by default a folder of this user's below the temporary one.
     Wheels only, unless ``allow_build``, which needs a ``run`` that confines what builds do. Of
     ``environ`` uv sees the variables whose names begin with ``UV_``, and nothing else of the host;
     with builds allowed, what is being built sees them as well. ``offline`` leaves ``find_links``,
@@ -46,7 +48,7 @@ class PackageInstaller:
 
     def __init__(
         self,
-        cache_dir: str | os.PathLike[str],
+        cache_dir: str | os.PathLike[str] | None = None,
         *,
         environ: Mapping[str, str],
         find_links: Collection[str | os.PathLike[str]] = (),
@@ -67,7 +69,7 @@ class PackageInstaller:
                 "building packages from source (DEPS_ALLOW_BUILD) is not available in this "
                 "version: there is no jail to build in"
             )
-        self._folders = PackageFolders(cache_dir)
+        self._folders = PackageFolders(cache_dir or default_cache_dir())
         self._timeout_s = timeout_s
         self._max_mb = max_mb
         self._run = run or partial(run_program, max_file_bytes=max_mb * MIB)

@@ -169,6 +169,11 @@ class DepsService:
         return self._last
 
     @property
+    def folder(self) -> str:
+        """The path that ``current`` returned last, or that a change has led to; empty for none."""
+        return "" if self._last is None else self._last.path
+
+    @property
     def failure(self) -> DepsError | None:
         """Why the list could not be installed when that was tried last; None where it could."""
         return None if self._failed is None else self._failed[1]

@@ -8,7 +8,6 @@ from typing import Any
 
 from py_code_mode.errors import CodeModeError, InternalError, UnknownOperationError
 from py_code_mode.services.operation import Operation, operation_names
-from py_code_mode.services.unavailable import Unavailable
 from py_code_mode.text import close_matches, quoted
 from py_code_mode.tools.base import Caller
 
@@ -72,8 +71,6 @@ class Dispatcher:
 
     def _find(self, namespace: str, operation: str) -> Operation:
         service = self._services.get(namespace)
-        if isinstance(service, Unavailable):
-            service.refuse()
         if service is None:
             close = close_matches(namespace, list(self._services))
             raise UnknownOperationError(f"there is no namespace {quoted(namespace)}{close}")

@@ -1,36 +1,59 @@
-"""Puts the four namespaces together. A later part replaces a placeholder here."""
+"""Puts the four namespaces together, once for a process and its store."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from functools import partial
+
 from py_code_mode.models import Limits
+from py_code_mode.packages.installer import PackageInstaller
 from py_code_mode.services.artifacts import ArtifactsService
+from py_code_mode.services.deps import DepsService
 from py_code_mode.services.dispatch import Dispatcher
 from py_code_mode.services.skills import SkillsService
 from py_code_mode.services.tools import ToolsService
-from py_code_mode.services.unavailable import Unavailable
 from py_code_mode.store.base import Store
 
 
-def build_services(
-    store: Store,
-    *,
-    origin: str,
-    limits: Limits,
-    skill_writes_allowed: bool = True,
-    tools: ToolsService | None = None,
-) -> Dispatcher:
-    """Return the door to a store's namespaces for callers of one origin (``agent``, ``api``).
+class Services:
+    """A store's namespaces, and the two doors to them.
 
     Services keep no session's state and remember what they parsed: build one for all sessions.
-    ``tools`` may serve callers of several origins; without it, tools say that they are not there.
+    Agent code goes through ``agent``, everybody else through ``api``; both get the same tools and
+    packages, and skills that remember whose they are.
     """
-    return Dispatcher(
-        {
-            "tools": tools or Unavailable("tools"),
-            "skills": SkillsService(
-                store.skills, origin=origin, writes_allowed=skill_writes_allowed
-            ),
-            "artifacts": ArtifactsService(store.artifacts, max_bytes=limits.max_artifact_bytes),
-            "deps": Unavailable("deps"),
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        limits: Limits,
+        installer: PackageInstaller | None = None,
+        runtime_deps_allowed: bool = True,
+        skill_writes_allowed: bool = True,
+        preloaded: Collection[str] = (),
+        tool_variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Build the services; nothing is read before the first call.
+
+        ``installer`` says where packages come from and are kept; without one, it is the index that
+        uv uses by itself and a folder below the temporary one.
+        ``preloaded`` are the modules that no package may replace; ``tool_variables`` those of the
+        host that tool files may name (``TOOL_...``).
+        """
+        self.tools = ToolsService(
+            store.tools, variables=tool_variables, max_output_bytes=limits.max_output_bytes
+        )
+        self.installer = installer or PackageInstaller(environ={})
+        self.deps = DepsService(
+            store.deps, self.installer, runtime_allowed=runtime_deps_allowed, preloaded=preloaded
+        )
+        skills = partial(SkillsService, store.skills, writes_allowed=skill_writes_allowed)
+        artifacts = ArtifactsService(store.artifacts, max_bytes=limits.max_artifact_bytes)
+        shared = {
+            "tools": self.tools,
+            "artifacts": artifacts,
+            "deps": self.deps,
         }
-    )
+        self.agent = Dispatcher({**shared, "skills": skills(origin="agent")})
+        self.api = Dispatcher({**shared, "skills": skills(origin="api")})

@@ -7,27 +7,32 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from py_code_mode.errors import SessionBusyError, SessionClosedError
 from py_code_mode.models import Event, Limits, RunResult, SessionId, SessionState
-from py_code_mode.workers.authority import Authority
+from py_code_mode.services.registry import Services
+from py_code_mode.sessions.authority import SessionAuthority
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.process import Worker
 from py_code_mode.workers.turn import Outcome
 
 log = logging.getLogger(__name__)
 
+#: How late a session may notice that another process has changed the list of packages.
+_PACKAGES_AGE_S: Final = 1.0
+
 
 class LiveSession:
     """Runs one thing at a time on a worker that is its own, and says when variables were lost."""
 
     def __init__(
-        self, session_id: SessionId, *, pool: Pool, authority: Authority, limits: Limits
+        self, session_id: SessionId, *, pool: Pool, services: Services, limits: Limits
     ) -> None:
         self.id = session_id
         self.last_used = time.monotonic()
         self._pool = pool
-        self._authority = authority
+        self._services = services
         self._limits = limits
         self._worker: Worker | None = None
         self._turn = asyncio.Lock()
@@ -59,6 +64,7 @@ class LiveSession:
         """
         async with self._in_turn():
             worker = await self._own_worker()
+            await self._services.deps.current(max_age_s=_PACKAGES_AGE_S)
             lost, self._lost = self._lost, False
             name = f"<run {self._generation + 1}>"
             outcome = await worker.run(code, name=name, timeout_s=timeout_s, on_event=on_event)
@@ -124,7 +130,7 @@ class LiveSession:
             self.vacate()
         if self._worker is None:
             worker = await self._pool.checkout()
-            worker.bind(self._authority)
+            worker.bind(SessionAuthority(self._services, worker, self._pool.jail_of(worker)))
             self._worker = worker
         return self._worker
 

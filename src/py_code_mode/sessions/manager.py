@@ -21,8 +21,8 @@ from py_code_mode.errors import (
     TimeoutTooLargeError,
 )
 from py_code_mode.models import Event, Limits, RunResult, SessionId
+from py_code_mode.services.registry import Services
 from py_code_mode.sessions.live import LiveSession
-from py_code_mode.workers.authority import Authority
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.watch import Watch
 
@@ -39,10 +39,10 @@ _REMEMBERED_S: Final = 24 * 3600.0
 class SessionManager:
     """Owns every session of a process. Use it with ``async with``; the pool is its own too."""
 
-    def __init__(self, *, pool: Pool, authority: Authority, limits: Limits) -> None:
+    def __init__(self, *, pool: Pool, services: Services, limits: Limits) -> None:
         self.pool = pool
         self.limits = limits
-        self._authority = authority
+        self._services = services
         self._sessions: dict[SessionId, LiveSession] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._open = False
@@ -118,7 +118,7 @@ class SessionManager:
             self._make_room()
         if session is None:
             session = LiveSession(
-                session_id, pool=self.pool, authority=self._authority, limits=self.limits
+                session_id, pool=self.pool, services=self._services, limits=self.limits
             )
             self._sessions[session_id] = session
         return session

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
 from py_code_mode._version import __version__
-from py_code_mode.errors import ConfigurationError, NotAvailableError, SessionClosedError
+from py_code_mode.errors import ConfigurationError, SessionClosedError
 from py_code_mode.models import (
     ArtifactRecord,
     Event,
@@ -19,8 +19,10 @@ from py_code_mode.models import (
     RunResult,
     SkillDetail,
     SkillRecord,
+    ToolRecord,
 )
-from py_code_mode.services.registry import build_services
+from py_code_mode.packages.installer import PackageInstaller
+from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager, check_session_id, new_session_id
 from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
@@ -43,8 +45,9 @@ PRELOAD: Final = (
 class Session:
     """A persistent, sandboxed Python session on this machine.
 
-    Use it with ``async with``. Variables persist from run to run; skills and artifacts live in
-    ``storage`` and outlive the session. Reads nothing from the environment.
+    Use it with ``async with``. Variables persist from run to run; tools, skills, artifacts and the
+    list of packages live in ``storage`` and outlive the session. Reads nothing from the
+    environment.
 
     Example:
         >>> async with Session.from_base("./.code-mode") as session:
@@ -63,25 +66,38 @@ class Session:
         limits: Limits | None = None,
         sandbox: Sandbox = "auto",
         preload: tuple[str, ...] = (),
+        installer: PackageInstaller | None = None,
+        tool_variables: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare a session; nothing is started before ``async with``.
 
-        ``preload`` names modules to load once before workers are forked (numpy, pandas …).
+        Args:
+            sync_deps_on_start: install the stored list of packages before the first run.
+            allow_runtime_deps: whether packages may be added and removed.
+            preload: modules to load once before workers are forked (numpy, pandas …).
+            installer: where packages come from and are kept; by default the index that uv uses,
+                and a folder of this user's below the temporary one.
+            tool_variables: values for the ``${TOOL_…}`` of tool files; no others are used.
 
         Raises:
             ConfigurationError, InvalidSessionIdError: for arguments that cannot work.
         """
         if sandbox not in ("auto", "off"):
             raise ConfigurationError(f'sandbox is "auto" or "off", not {sandbox!r}')
-        if sync_deps_on_start:
-            raise NotAvailableError("sync_deps_on_start is not available in this version")
         self.storage = storage
         self.session_id = check_session_id(session_id) if session_id else new_session_id()
-        self._allow_runtime_deps = allow_runtime_deps
+        self._sync_deps_on_start = sync_deps_on_start
         self._limits = replace(limits or Limits(), pool_size=0)
         self._sandbox = sandbox
         self._preload = (*PRELOAD, *preload)
-        self._doors = build_services(storage, origin="api", limits=self._limits)
+        self._services = Services(
+            storage,
+            limits=self._limits,
+            installer=installer,
+            runtime_deps_allowed=allow_runtime_deps,
+            preloaded=preload,
+            tool_variables=tool_variables,
+        )
         self._manager: SessionManager | None = None
 
     @classmethod
@@ -93,18 +109,16 @@ class Session:
         if self._manager is not None:
             raise SessionClosedError("this session is already open")
         await self.storage.check()
-        manager = SessionManager(
-            pool=Pool(
-                ZygoteConfig(
-                    root=os.path.join(tempfile.gettempdir(), "py-code-mode"),
-                    limits=self._limits,
-                    preload=self._preload,
-                    enforce=self._sandbox == "auto",
-                )
-            ),
-            authority=build_services(self.storage, origin="agent", limits=self._limits),
+        config = ZygoteConfig(
+            root=os.path.join(tempfile.gettempdir(), "py-code-mode"),
             limits=self._limits,
+            preload=self._preload,
+            readable=(self._services.installer.readable_folder(),),
+            enforce=self._sandbox == "auto",
         )
+        if self._sync_deps_on_start:
+            await self._services.deps.ensure()
+        manager = SessionManager(pool=Pool(config), services=self._services, limits=self._limits)
         self._manager = await manager.__aenter__()
         if self._sandbox == "off":
             log.warning("sandbox is off: agent code runs with all rights of this process")
@@ -145,8 +159,7 @@ class Session:
         run.add_done_callback(lambda _: events.put_nowait(Event("result", None)))
         try:
             while (event := await events.get()).kind != "result":
-                if event.kind in ("stdout", "stderr", "display"):
-                    yield event
+                yield event
             yield Event("result", await run)
         finally:
             run.cancel()
@@ -164,13 +177,15 @@ class Session:
             await manager.reset(self.session_id)
 
     async def info(self) -> dict[str, Any]:
-        """Return what this session can do: skills, limits, and which sandbox is in force."""
+        """Return what this session can do: tools, skills, packages, limits, sandbox in force."""
         manager = self._opened()
         kernel = manager.pool.kernel
         return {
             "version": __version__,
             "storage": self.storage.describe(),
+            "tools": [dict(tool) for tool in await self.list_tools()],
             "skills": [dict(skill) for skill in await self.list_skills()],
+            "packages": await self.list_deps(),
             "sandbox": {
                 "tier": manager.pool.tier,
                 "landlock_abi": kernel.landlock,
@@ -184,6 +199,16 @@ class Session:
                 "max_output_bytes": self._limits.max_output_bytes,
             },
         }
+
+    async def list_tools(self) -> list[ToolRecord]:
+        """Return every tool that can be used, ordered by name."""
+        answer: list[ToolRecord] = await self._call("tools", "list")
+        return answer
+
+    async def search_tools(self, query: str, limit: int = 10) -> list[ToolRecord]:
+        """Return the tools that fit ``query``, best first, with a ``score``."""
+        answer: list[ToolRecord] = await self._call("tools", "search", query=query, limit=limit)
+        return answer
 
     async def list_skills(self) -> list[SkillRecord]:
         """Return every skill, ordered by name."""
@@ -247,8 +272,37 @@ class Session:
         """Delete an artifact. Raises ArtifactNotFoundError."""
         await self._call("artifacts", "delete", name=name)
 
+    async def list_deps(self) -> list[str]:
+        """Return the stored package specs, sorted."""
+        answer: list[str] = await self._call("deps", "list")
+        return answer
+
+    async def add_dep(self, spec: str) -> list[str]:
+        """Install a package and keep it in the list, which is returned.
+
+        Raises InvalidDepError, DepInstallError, RuntimeDepsDisabledError; then nothing has changed.
+        """
+        answer: list[str] = await self._call("deps", "add", spec=spec)
+        return answer
+
+    async def remove_dep(self, name: str) -> list[str]:
+        """Take a package off the list, which is returned.
+
+        Raises DepNotFoundError, RuntimeDepsDisabledError.
+        """
+        answer: list[str] = await self._call("deps", "remove", name=name)
+        return answer
+
+    async def sync_deps(self) -> list[str]:
+        """Install what the list says, and return ``name==version`` of all that is installed.
+
+        Raises InvalidDepError, DepInstallError; then packages stay as they were.
+        """
+        answer: list[str] = await self._call("deps", "sync")
+        return answer
+
     async def _call(self, namespace: str, operation: str, **arguments: Any) -> Any:
-        return await self._doors.call(namespace, operation, [], arguments)
+        return await self._services.api.call(namespace, operation, [], arguments)
 
     def _opened(self) -> SessionManager:
         if self._manager is None:

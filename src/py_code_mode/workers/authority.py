@@ -16,3 +16,9 @@ class Authority(Protocol):
         self, namespace: str, operation: str, args: list[Any], kwargs: dict[str, Any]
     ) -> Awaitable[Any]:
         """Do what agent code asked for. Raises CodeModeError for anything that goes wrong."""
+
+    def event_name(self, namespace: str, operation: str, kwargs: Mapping[str, Any]) -> str | None:
+        """Return how a call is named to whoever watches the run; None where it is not told."""
+
+    def packages(self) -> str:
+        """Return the folder whose packages agent code may import now; empty where none may."""

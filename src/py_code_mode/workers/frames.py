@@ -116,12 +116,13 @@ def take_frame(received: bytearray, max_bytes: int, max_said: int) -> Frame | No
     return frame
 
 
-def run_frame(run_id: int, code: str, name: str, max_output_bytes: int) -> bytes:
-    """Return the frame that starts a run."""
-    return pack(
-        {"type": "run", "id": run_id, "code": code, "name": name,
-         "max_output_bytes": max_output_bytes}
-    )  # fmt: skip
+def run_frame(
+    run_id: int, code: str, name: str, max_output_bytes: int, *, packages: str | None = None
+) -> bytes:
+    """Return the frame that starts a run; ``packages`` is a folder that the guest uses from now."""
+    message = {"type": "run", "id": run_id, "code": code, "name": name,
+               "max_output_bytes": max_output_bytes}  # fmt: skip
+    return pack(_with_packages(message, packages))
 
 
 def open_frame(namespaces: Mapping[str, Any]) -> bytes:
@@ -129,9 +130,17 @@ def open_frame(namespaces: Mapping[str, Any]) -> bytes:
     return pack({"type": "open", "namespaces": dict(namespaces)})
 
 
-def reply_frame(call_id: int, value: Any) -> bytes:
-    """Return the frame that answers a call. Raises ValueError when the value is too large."""
-    return pack({"type": "reply", "id": call_id, "value": _encode(value)})
+def reply_frame(call_id: int, value: Any, *, packages: str | None = None) -> bytes:
+    """Return the frame that answers a call; ``packages`` is a folder that is used from now.
+
+    Raises ValueError when the value is too large.
+    """
+    message = {"type": "reply", "id": call_id, "value": _encode(value)}
+    return pack(_with_packages(message, packages))
+
+
+def _with_packages(message: dict[str, Any], folder: str | None) -> dict[str, Any]:
+    return message if folder is None else {**message, "packages": folder}
 
 
 def error_frame(call_id: int, error: CodeModeError) -> bytes:
@@ -149,15 +158,21 @@ def error_frame(call_id: int, error: CodeModeError) -> bytes:
 
 def _encode(value: Any) -> Any:
     """Return a service's value for msgpack: records, blobs and long integers as extensions."""
-    if isinstance(value, Record):
-        body = {name: _encode(item) for name, item in value.items()}
-        return msgpack.ExtType(EXT_RECORD, msgpack.packb(body))
-    if isinstance(value, Blob):
-        return msgpack.ExtType(EXT_BLOB, pack_blob(value.media_type, value.body))
+    if type(value) in _AS_THEY_ARE:  # by far the most
+        return value
     if isinstance(value, (list, tuple)):
         return [_encode(item) for item in value]
     if isinstance(value, dict):
         return {name: _encode(item) for name, item in value.items()}
+    return _extension(value)
+
+
+def _extension(value: Any) -> Any:
+    if isinstance(value, Record):
+        body = {name: _encode(getattr(value, name)) for name in value}
+        return msgpack.ExtType(EXT_RECORD, msgpack.packb(body))
+    if isinstance(value, Blob):
+        return msgpack.ExtType(EXT_BLOB, pack_blob(value.media_type, value.body))
     if isinstance(value, int) and not -(1 << 63) <= value < (1 << 63):
         size = value.bit_length() // 8 + 1
         return msgpack.ExtType(EXT_INTEGER, value.to_bytes(size, "big", signed=True))
@@ -284,4 +299,5 @@ def _check_values(values: list[Any], *, blobs: bool) -> None:
     raise ViolationError("a value nested too deeply")
 
 
-_SCALARS: Final = frozenset({str, bytes, int, float, bool, type(None)})
+_AS_THEY_ARE: Final = frozenset({str, bytes, float, bool, type(None)})
+_SCALARS: Final = _AS_THEY_ARE | {int}

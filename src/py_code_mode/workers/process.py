@@ -8,12 +8,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from py_code_mode.errors import CodeModeError, InternalError, WorkerCrashed, WorkerStartError
+from py_code_mode.errors import WorkerCrashed, WorkerStartError
 from py_code_mode.models import Event, Limits
 from py_code_mode.workers import frames
 from py_code_mode.workers.authority import Authority
+from py_code_mode.workers.calls import Calls
 from py_code_mode.workers.frames import ViolationError
 from py_code_mode.workers.obituary import obituary
 from py_code_mode.workers.turn import Outcome, Turn
@@ -25,8 +26,6 @@ _EXIT_CODE_WAIT_S: Final = 0.25
 _WRITE_BUFFER: Final = 1024 * 1024
 #: What a frame of output or an answer may have beside the output itself.
 _ANSWER_BYTES: Final = 256 * 1024
-#: Calls of one guest that are under way at once; more of them wait.
-_PARALLEL_CALLS: Final = 32
 
 
 class Worker(asyncio.Protocol):
@@ -46,14 +45,14 @@ class Worker(asyncio.Protocol):
         self._death: asyncio.Future[WorkerCrashed] = self._loop.create_future()
         self._cause: str | None = None
         self._pidfd: int | None = None
-        self._authority: Authority | None = None
+        self._calls = Calls(
+            limits.max_pending_calls,
+            write=self._write,
+            full=lambda full: self._pause("calls") if full else self._resume("calls"),
+        )
         self._turn: Turn | None = None
-        self._calls: set[asyncio.Task[None]] = set()
         self._received = bytearray()
         self._paused: set[str] = set()
-        self._places = asyncio.Semaphore(_PARALLEL_CALLS)
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._runs = 0
         self._late_output = 4 * limits.max_output_bytes
 
@@ -65,8 +64,8 @@ class Worker(asyncio.Protocol):
 
     def bind(self, authority: Authority) -> None:
         """Hand the worker to a session: from here on it acts with this authority only."""
-        self._authority = authority
-        self._transport.write(frames.open_frame(authority.describe()))
+        self._calls.authority = authority
+        self._write(frames.open_frame(authority.describe()))
 
     @property
     def alive(self) -> bool:
@@ -77,6 +76,10 @@ class Worker(asyncio.Protocol):
     def busy(self) -> bool:
         """True while a run is under way."""
         return self._turn is not None
+
+    def time_left(self) -> float:
+        """Return the seconds until the deadline of the run under way; 0 where there is none."""
+        return self._turn.time_left() if self._turn is not None else 0.0
 
     async def died(self) -> WorkerCrashed:
         """Wait for the end of the process and return what is known of it."""
@@ -104,9 +107,7 @@ class Worker(asyncio.Protocol):
         if self._death.done():
             turn.fail(self._death.result())
         else:
-            self._transport.write(
-                frames.run_frame(turn.id, code, name, self._limits.max_output_bytes)
-            )
+            self._start_run(turn.id, code, name)
         try:
             return await turn.wait()
         except asyncio.CancelledError:
@@ -117,8 +118,7 @@ class Worker(asyncio.Protocol):
             self._turn = None
             self.last_answer = time.monotonic()
             # A run's calls end with it.
-            for call in self._calls:
-                call.cancel()
+            self._calls.end()
 
     def interrupt(self) -> bool:
         """Stop the run under way; returns False where there is none."""
@@ -181,17 +181,17 @@ class Worker(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         # A guest that does not read its replies is not read either, nor is more done for it.
-        self._writable.clear()
+        self._calls.writable.clear()
         self._pause("writing")
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self._calls.writable.set()
         self._resume("writing")
 
     def _take(self, frame: frames.Frame) -> None:
         match frame:
             case frames.Call():
-                self._start_call(frame)
+                self._calls.start(frame, self._turn)
             case frames.Done():
                 self._running_turn("an answer").finish(frame)
             case frames.Output(parts):
@@ -223,52 +223,15 @@ class Worker(asyncio.Protocol):
         if self._late_output < 0:
             raise ViolationError("a flood of output outside of a run")
 
-    def _start_call(self, call: frames.Call) -> None:
-        task = self._loop.create_task(self._answer(call))
-        self._calls.add(task)
-        task.add_done_callback(lambda ended: self._call_ended(ended, call.id))
-        if len(self._calls) >= self._limits.max_pending_calls:
-            self._pause("calls")
+    def _start_run(self, run_id: int, code: str, name: str) -> None:
+        news = self._calls.news()
+        most = self._limits.max_output_bytes
+        self._write(frames.run_frame(run_id, code, name, most, packages=news))
+        self._calls.told(news)
 
-    def _call_ended(self, task: asyncio.Task[None], call_id: int) -> None:
-        self._calls.discard(task)
-        if task.cancelled() and not self._transport.is_closing():
-            # A thread may still wait for it, and would for ever.
-            ended = InternalError("the run of this call has ended")
-            self._transport.write(frames.error_frame(call_id, ended))
-        if len(self._calls) < self._limits.max_pending_calls:
-            self._resume("calls")
-
-    async def _answer(self, call: frames.Call) -> None:
-        async with self._places:
-            if not self._writable.is_set():
-                await self._writable.wait()
-            started = time.perf_counter()
-            turn = self._turn
-            reply, status = await self._reply(call, turn)
-            if not self._writable.is_set():
-                await self._writable.wait()
+    def _write(self, frame: bytes) -> None:
         if not self._transport.is_closing():
-            self._transport.write(reply)
-        if turn is not None:
-            ms = (time.perf_counter() - started) * 1000
-            name = f"{call.namespace}.{call.operation}"
-            turn.emit(Event("call", {"name": name, "status": status, "ms": round(ms, 3)}))
-
-    async def _reply(self, call: frames.Call, turn: Turn | None) -> tuple[bytes, str]:
-        try:
-            return frames.reply_frame(call.id, await self._perform(call, turn)), "ok"
-        except CodeModeError as error:
-            return frames.error_frame(call.id, error), "error"
-        except Exception:
-            log.exception("the answer to %s.%s failed", call.namespace, call.operation)
-            failure = InternalError("the call failed inside the host; its log says why")
-            return frames.error_frame(call.id, failure), "error"
-
-    async def _perform(self, call: frames.Call, turn: Turn | None) -> Any:
-        if self._authority is None or turn is None:
-            raise InternalError("no run is under way, so nothing can be called")
-        return await self._authority.call(call.namespace, call.operation, call.args, call.kwargs)
+            self._transport.write(frame)
 
     def _pause(self, reason: str) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -294,7 +257,6 @@ class Worker(asyncio.Protocol):
     def _release(self) -> None:
         self._close_pidfd()
         self._received.clear()
-        for call in self._calls:
-            call.cancel()
+        self._calls.end()
         if hasattr(self, "_transport"):
             self._transport.abort()

@@ -65,6 +65,7 @@ class Turn:
         self._waiter: asyncio.Future[None] | None = None
         self.ended = False
         self._timer = self._loop.call_later(timeout_s, self._expire)
+        self._deadline = self._timer.when()
 
     async def wait(self) -> Outcome:
         """Return the outcome once the run has ended, one way or the other."""
@@ -72,6 +73,10 @@ class Turn:
             self._waiter = self._loop.create_future()
             await self._waiter
         return self._outcome
+
+    def time_left(self) -> float:
+        """Return the seconds until the deadline, never less than 0."""
+        return max(0.0, self._deadline - self._loop.time())
 
     def interrupt(self) -> None:
         """Stop the run as its deadline would."""
