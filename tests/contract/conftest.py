@@ -10,10 +10,28 @@ import pytest
 from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.memory import MemoryStorage
+from py_code_mode.store.redis import RedisStorage
+from redis_server import redis_prefix, shared_redis_url
+
+__all__ = ["redis_prefix", "shared_redis_url"]
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "redis", "redis-with-folder"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = FileStorage(tmp_path / "store") if request.param == "file" else MemoryStorage()
+    opened = _open(request, tmp_path)
     yield opened
     await opened.aclose()
+
+
+def _open(request: pytest.FixtureRequest, folder: Path) -> Store:
+    if request.param == "memory":
+        return MemoryStorage()
+    if request.param == "file":
+        return FileStorage(folder / "store")
+    return RedisStorage(
+        request.getfixturevalue("shared_redis_url"),
+        prefix=request.getfixturevalue("redis_prefix"),
+        # Every body but the empty one as a file of the shared folder.
+        artifacts_path=folder / "bodies" if request.param == "redis-with-folder" else None,
+        inline_max=0,
+    )

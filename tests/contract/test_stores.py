@@ -514,7 +514,7 @@ async def test_a_spec_that_is_no_line_is_refused(store: Store, spec: str) -> Non
 
 async def test_a_storage_answers_and_says_where_it_is(store: Store) -> None:
     await store.check()
-    assert store.describe().startswith(("memory of", "files at /"))
+    assert store.describe().startswith(("memory of", "files at /", "Redis at "))
 
 
 async def test_a_closed_storage_can_be_used_again(store: Store) -> None:

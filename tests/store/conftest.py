@@ -1,4 +1,4 @@
-"""A file storage in an empty folder, and its paths."""
+"""A file storage in an empty folder, a Redis storage below an own prefix, and what they need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from pathlib import Path
 import pytest
 
 from py_code_mode.store.file import FileStorage
+from redis_server import redis_prefix, redis_servers, shared_redis_url
+
+from .redis_storages import open_storage, redis_storage, round_trips
+
+__all__ = [
+    "open_storage",
+    "redis_prefix",
+    "redis_servers",
+    "redis_storage",
+    "round_trips",
+    "shared_redis_url",
+]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The command line: ``py-code-mode run | demo``. Exit codes: 0 fine, 1 failed, 2 wrong use."""
+"""The command line: ``run | demo | tools check``. Exit codes: 0 fine, 1 failed, 2 wrong use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import typer
 
 from py_code_mode._version import __version__
 from py_code_mode.cli import demo as demo_steps
+from py_code_mode.cli import store as store_command
 from py_code_mode.cli.show import show_result
+from py_code_mode.cli.tools import tools
 from py_code_mode.errors import CodeModeError
 from py_code_mode.json_values import result_to_json
 from py_code_mode.models import Limits, RunResult
@@ -29,6 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(tools)
 
 _Base = Annotated[
     Path, typer.Option("--base", help="Folder with skills/, artifacts/ …", show_default=True)
@@ -87,6 +91,15 @@ def demo(
     """Show the main things at work, on files in a temporary folder."""
     ok = _complete(demo_steps.run(output, sandbox="off" if sandbox_off else "auto"))
     raise typer.Exit(0 if ok else 1)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def store(context: typer.Context) -> None:
+    """Fill a store and see what is in it: bootstrap, list, pull, diff."""
+    raise typer.Exit(store_command.main(context.args))
 
 
 def _source(file: str | None, code: str | None) -> str:

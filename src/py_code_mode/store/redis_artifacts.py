@@ -1,0 +1,258 @@
+"""Artifacts as hashes: ``<prefix>:artifacts:<name>`` has the record and, as ``data``, the body.
+
+With a folder for large bodies the record has ``body``, the name of a file there, and no ``data``.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from py_code_mode.errors import ArtifactUnavailableError
+from py_code_mode.store.base import StoredArtifact
+from py_code_mode.store.names import (
+    artifact_clash,
+    artifact_not_found,
+    artifact_segments,
+    is_artifact_name,
+    metadata_text,
+    utc_text,
+)
+from py_code_mode.store.redis_bodies import RedisBodies
+from py_code_mode.store.redis_catalog import scan
+from py_code_mode.store.redis_errors import ResponseError
+from py_code_mode.store.redis_keys import RedisKeys
+from py_code_mode.store.redis_link import Argument, Command, RedisLink
+from py_code_mode.store.redis_scripts import script
+from py_code_mode.store.redis_tools import wrong_type
+from py_code_mode.store.redis_usage import RedisUsage
+
+ANYTHING = "application/octet-stream"
+#: From this size on a body travels as a plain HSET, which Redis takes without copying it twice.
+_SEPARATELY_BYTES = 64 * 1024
+#: How long a body waits for its record when its writer died between the two.
+_INCOMING_S = 600
+_AT_ONCE = 500
+_READ_ATTEMPTS = 20
+
+#: An alias, because the class below has a method named list.
+Artifacts = list[StoredArtifact]
+#: ``size`` last but one: what a person's HSET left out is measured.
+_FIELDS = (b"media_type", b"description", b"metadata", b"created_at", b"size", b"body")
+
+
+class RedisArtifacts:
+    """The artifacts below one prefix; ``bodies`` keeps the large ones elsewhere."""
+
+    def __init__(
+        self, link: RedisLink, keys: RedisKeys, usage: RedisUsage, bodies: RedisBodies | None
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._usage = usage
+        self._bodies = bodies
+
+    async def add(
+        self,
+        name: str,
+        body: bytes,
+        *,
+        media_type: str = ANYTHING,
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> StoredArtifact:
+        """Save or replace ``name`` so that a reader sees the old or the new whole value.
+
+        Raises:
+            InvalidArtifactNameError, ArtifactTypeError: as the protocol says.
+            StorageFullError, StorageUnavailableError: from Redis or the disk, or over the limit.
+        """
+        segments, text = artifact_segments(name), metadata_text(metadata)
+        saved = StoredArtifact(
+            name, media_type, len(body), description, utc_text(), json.loads(text)
+        )
+        file = b""
+        if self._bodies is not None and self._bodies.takes(len(body)):
+            file = await self._bodies.write(body)
+        record: list[Argument] = [
+            *(b"media_type", media_type, b"description", description, b"metadata", text),
+            *(b"created_at", saved.created_at, b"size", len(body)),
+            *((b"body", file) if file else (b"data", body)),
+        ]
+        try:
+            former = await self._place(segments, saved, text, record, size=0 if file else len(body))
+        except BaseException:
+            if file and self._bodies is not None:
+                await self._bodies.discard_unless(file, self._is_in_place(name, file))
+            raise
+        if self._bodies is not None:
+            await self._bodies.replaced(former)
+        return saved
+
+    async def get(self, name: str) -> StoredArtifact:
+        """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
+        artifact_segments(name)
+        key = self._keys.item("artifacts", name)
+        commands: list[Command] = [(b"HMGET", key, *_FIELDS), (b"HSTRLEN", key, b"data")]
+        values, length = await self._link.pipeline(commands, key=key.decode())
+        stored = _decoded(name, values, length)
+        if stored is None:
+            raise artifact_not_found(name)
+        return stored
+
+    async def read(self, name: str) -> tuple[StoredArtifact, bytes]:
+        """Return record and body, which belong together.
+
+        Raises:
+            ArtifactNotFoundError, InvalidArtifactNameError: as ``get``.
+            ArtifactUnavailableError: if the body's file is missing.
+        """
+        artifact_segments(name)
+        key, before = self._keys.item("artifacts", name), b""
+        for _ in range(_READ_ATTEMPTS):
+            values = await self._link.call(b"HMGET", key, b"data", *_FIELDS, key=key.decode())
+            data, file = values[0], values[-1] or b""
+            stored = _decoded(name, values[1:], len(data or b""))
+            if stored is None:
+                raise artifact_not_found(name)
+            if not file:
+                return stored, data or b""
+            body = await self._bodies.read(file) if self._bodies is not None else None
+            if body is not None:
+                return stored, body
+            # Missing: it was replaced since its record was read, unless that says the same again.
+            if file == before:
+                break
+            before = file
+        raise self._unavailable(name)
+
+    async def list(self) -> Artifacts:
+        """Return every record, ordered by name."""
+        names = sorted(filter(is_artifact_name, await scan(self._link, self._keys, "artifacts")))
+        found: Artifacts = []
+        for start in range(0, len(names), _AT_ONCE):
+            found += await self._listed(names[start : start + _AT_ONCE])
+        return found
+
+    async def remove(self, name: str) -> None:
+        """Remove ``name``. Raises as ``get``."""
+        artifact_segments(name)
+        key = self._keys.item("artifacts", name)
+        answer = await self._link.script(
+            script("remove_artifact"),
+            [key, self._keys.artifact_index, self._keys.sizes],
+            [name],
+        )
+        if answer[0] == b"type":
+            raise wrong_type(key.decode(), self._link)
+        if answer[0] == b"missing":
+            raise artifact_not_found(name)
+        if self._bodies is not None:
+            await self._bodies.replaced(answer[1])
+
+    async def sweep(self) -> int:
+        """Remove bodies in files that no record names, once they are a day old; returns how many.
+
+        Saves of large bodies do it now and then; a call does it at once.
+        """
+        return 0 if self._bodies is None else await self._bodies.sweep()
+
+    async def _place(
+        self,
+        segments: Sequence[str],
+        saved: StoredArtifact,
+        metadata: str,
+        record: Sequence[Argument],
+        *,
+        size: int,
+    ) -> bytes:
+        """Put the record in place; returns the file of the body before it."""
+        artifacts, apart = self._keys.collection("artifacts"), size >= _SEPARATELY_BYTES
+        incoming = self._keys.incoming(secrets.token_hex(12))
+        above = ("/".join(segments[:depth]) for depth in range(1, len(segments)))
+        keys = [
+            artifacts + saved.name.encode(),
+            self._keys.artifact_index,
+            self._keys.sizes,
+            incoming,
+            *(artifacts + name.encode() for name in above),
+        ]
+        texts = (saved.name, saved.description, metadata)
+        counted = saved.size + sum(len(text.encode()) for text in texts)
+        before: list[Command] = [(b"HSET", incoming, *record), (b"EXPIRE", incoming, _INCOMING_S)]
+        arguments: list[Argument] = [saved.name, artifacts, self._usage.limit, counted, int(apart)]
+        for _ in range(2):
+            answer = await self._link.script(
+                script("save_artifact"),
+                keys,
+                [*arguments, *(() if apart else record)],
+                before=before if apart else (),
+                size=size,
+            )
+            if answer[0] != b"full" or not await self._usage.recount():
+                break
+        return self._placed(saved.name, answer)
+
+    def _placed(self, name: str, answer: Sequence[Any]) -> bytes:
+        what = bytes(answer[0])
+        if what == b"clash":
+            prefix = self._keys.collection("artifacts")
+            raise artifact_clash(name, answer[1][len(prefix) :].decode())
+        if what == b"type":
+            raise wrong_type(self._keys.item("artifacts", name).decode(), self._link)
+        if what == b"full":
+            raise self._usage.full(int(answer[1]), f"artifact {name!r}")
+        return bytes(answer[1])
+
+    async def _is_in_place(self, name: str, file: bytes) -> bool:
+        return bool(
+            await self._link.call(b"HGET", self._keys.item("artifacts", name), b"body") == file
+        )
+
+    async def _listed(self, names: Sequence[str]) -> Artifacts:
+        commands: list[Command] = []
+        for name in names:
+            key = self._keys.item("artifacts", name)
+            commands += [(b"HMGET", key, *_FIELDS), (b"HSTRLEN", key, b"data")]
+        replies = await self._link.replies(commands)
+        found: Artifacts = []
+        for name, values, length in zip(names, replies[::2], replies[1::2], strict=True):
+            if not isinstance(values, ResponseError):
+                stored = _decoded(name, values, length)
+                found += [stored] if stored is not None else []
+        return found
+
+    def _unavailable(self, name: str) -> ArtifactUnavailableError:
+        where = "ARTIFACTS_PATH is not set here" if self._bodies is None else self._bodies.shown
+        return ArtifactUnavailableError(
+            f"the record of artifact {name!r} is there and its body is not ({where}): mount the "
+            "folder that it was saved to, or save it again",
+            name=name,
+        )
+
+
+def _decoded(name: str, values: Sequence[bytes | None], length: int) -> StoredArtifact | None:
+    """Return a record; what a person's HSET left out is empty."""
+    if not length and not any(value is not None for value in values):
+        return None
+    media_type, description, metadata, when, size, _ = (
+        (value or b"").decode(errors="replace") for value in values
+    )
+    return StoredArtifact(
+        name,
+        media_type or ANYTHING,
+        int(size) if size.isdecimal() else length,
+        description,
+        when,
+        _metadata(metadata),
+    )
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
