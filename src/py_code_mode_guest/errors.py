@@ -68,6 +68,12 @@ class StorageFullError(CodeModeError):
     code = "storage_full"
 
 
+class SearchUnavailableError(CodeModeError):
+    """Raised when a search by meaning has no vectors to work with; says why and what to do."""
+
+    code = "search_unavailable"
+
+
 class SkillError(CodeModeError):
     """Base of what can go wrong with skills."""
 

@@ -14,8 +14,12 @@ _NAME_WEIGHT = 3.0
 #: Saturation and length normalisation, the usual values (Robertson & Zaragoza, 2009).
 _K1, _B = 1.2, 0.75
 #: What is read of one text or query; more is cut, so that none can take the time of all.
-_MAX_CHARS, _MAX_QUERY_TERMS = 10_000, 64
+MAX_CHARS, _MAX_QUERY_TERMS = 10_000, 64
 _WORDS = re.compile(r"[^\W_]+")
+#: Thai to Khmer, Chinese and Japanese, Korean.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
+)
 _STOP_WORDS = (
     "a an and are as at be by can do for from how i in is it of on or that the this to with"
 )
@@ -41,7 +45,7 @@ class LexicalIndex:
         for position, weights in enumerate(counted):
             room = _K1 * (1 - _B + _B * lengths[position] / average) if average else _K1
             for term, weight in weights.items():
-                score = _idf(frequency[term], len(counted)) * weight * (_K1 + 1) / (weight + room)
+                score = idf(frequency[term], len(counted)) * weight * (_K1 + 1) / (weight + room)
                 self._postings.setdefault(term, []).append((position, score))
 
     def search(self, query: str, limit: int = 10) -> list[tuple[int, float]]:
@@ -50,7 +54,7 @@ class LexicalIndex:
         A query without a word that some document has finds nothing.
         """
         scores: dict[int, float] = {}
-        for term in _query_terms(query):
+        for term in query_terms(query):
             for position, score in self._postings.get(term, ()):
                 scores[position] = scores.get(position, 0.0) + score
         ranked = sorted(scores.items(), key=lambda found: (-found[1], found[0]))
@@ -58,10 +62,28 @@ class LexicalIndex:
 
 
 def terms(text: str) -> Iterator[str]:
-    """Yield the stems of a text's words; ``parseCSVFiles`` and ``parse_csv_file`` are the same."""
-    for match in _WORDS.finditer(unicodedata.normalize("NFKC", text[:_MAX_CHARS])):
+    """Yield the stems of a text's words; ``parseCSVFiles`` and ``parse_csv_file`` are the same.
+
+    A run of a script that has no spaces between its words gives its pairs of characters.
+    """
+    for match in _WORDS.finditer(unicodedata.normalize("NFKC", text[:MAX_CHARS])):
         for part in _parts(match.group()):
-            yield _stem(part.casefold())
+            if part.isascii() or _UNSPACED.search(part) is None:
+                yield _stem(part.casefold())
+            else:
+                yield from _pairs(part.casefold())
+
+
+def query_terms(query: str) -> list[str]:
+    """Return distinct terms in order; stop words only where there is nothing else."""
+    found = list(dict.fromkeys(terms(query)))
+    return ([term for term in found if term not in _STOP_TERMS] or found)[:_MAX_QUERY_TERMS]
+
+
+def readable(text: str) -> str:
+    """Return a text with its identifiers split: ``analyzeRepo`` becomes ``analyze Repo``."""
+    text = unicodedata.normalize("NFKC", text[:MAX_CHARS]).replace("_", " ")
+    return _WORDS.sub(lambda match: " ".join(_parts(match.group())), text)
 
 
 def _weights(document: Document) -> dict[str, float]:
@@ -72,13 +94,8 @@ def _weights(document: Document) -> dict[str, float]:
     return weights
 
 
-def _query_terms(query: str) -> list[str]:
-    """Return distinct terms in order; stop words only where there is nothing else."""
-    found = list(dict.fromkeys(terms(query)))
-    return ([term for term in found if term not in _STOP_TERMS] or found)[:_MAX_QUERY_TERMS]
-
-
-def _idf(having: int, total: int) -> float:
+def idf(having: int, total: int) -> float:
+    """Return what a term says that ``having`` of ``total`` documents have."""
     return math.log(1 + (total - having + 0.5) / (having + 0.5))
 
 
@@ -90,6 +107,10 @@ def _parts(word: str) -> Iterator[str]:
             yield word[start:i]
             start = i
     yield word[start:]
+
+
+def _pairs(run: str) -> Iterator[str]:
+    yield from (run[i : i + 2] for i in range(max(1, len(run) - 1)))
 
 
 def _stem(word: str) -> str:
