@@ -10,7 +10,11 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from py_code_mode.errors import ArtifactUnavailableError
+from py_code_mode.errors import (
+    ArtifactUnavailableError,
+    CodeModeError,
+    StorageUnavailableError,
+)
 from py_code_mode.store.base import StoredArtifact
 from py_code_mode.store.names import (
     artifact_clash,
@@ -24,10 +28,11 @@ from py_code_mode.store.redis_bodies import RedisBodies
 from py_code_mode.store.redis_catalog import scan
 from py_code_mode.store.redis_errors import ResponseError
 from py_code_mode.store.redis_keys import RedisKeys
-from py_code_mode.store.redis_link import Argument, Command, RedisLink
+from py_code_mode.store.redis_link import RedisLink
 from py_code_mode.store.redis_scripts import script
 from py_code_mode.store.redis_tools import wrong_type
 from py_code_mode.store.redis_usage import RedisUsage
+from py_code_mode.store.redis_wire import Argument, Command
 
 ANYTHING = "application/octet-stream"
 #: From this size on a body travels as a plain HSET, which Redis takes without copying it twice.
@@ -36,6 +41,8 @@ _SEPARATELY_BYTES = 64 * 1024
 _INCOMING_S = 600
 _AT_ONCE = 500
 _READ_ATTEMPTS = 20
+#: One more where bytes were counted that others removed, one where the body was dropped.
+_SAVE_ATTEMPTS = 3
 
 #: An alias, because the class below has a method named list.
 Artifacts = list[StoredArtifact]
@@ -81,14 +88,13 @@ class RedisArtifacts:
             *(b"created_at", saved.created_at, b"size", len(body)),
             *((b"body", file) if file else (b"data", body)),
         ]
-        try:
-            former = await self._place(segments, saved, text, record, size=0 if file else len(body))
-        except BaseException:
-            if file and self._bodies is not None:
-                await self._bodies.discard_unless(file, self._is_in_place(name, file))
-            raise
-        if self._bodies is not None:
-            await self._bodies.replaced(former)
+        # Where this fails or is cancelled the record may be in place: the sweep finds that out.
+        answer = await self._place(segments, saved, text, record, size=0 if file else len(body))
+        if answer[0] != b"saved":
+            await self._discard(file)
+            raise self._refusal(name, answer)
+        # Its own, where an earlier attempt had succeeded and its answer was lost.
+        await self._discard(b"" if answer[1] == file else answer[1])
         return saved
 
     async def get(self, name: str) -> StoredArtifact:
@@ -112,7 +118,9 @@ class RedisArtifacts:
         artifact_segments(name)
         key, before = self._keys.item("artifacts", name), b""
         for _ in range(_READ_ATTEMPTS):
-            values = await self._link.call(b"HMGET", key, b"data", *_FIELDS, key=key.decode())
+            values = await self._link.sized(
+                (b"HSTRLEN", key, b"data"), (b"HMGET", key, b"data", *_FIELDS), key=key.decode()
+            )
             data, file = values[0], values[-1] or b""
             stored = _decoded(name, values[1:], len(data or b""))
             if stored is None:
@@ -149,8 +157,7 @@ class RedisArtifacts:
             raise wrong_type(key.decode(), self._link)
         if answer[0] == b"missing":
             raise artifact_not_found(name)
-        if self._bodies is not None:
-            await self._bodies.replaced(answer[1])
+        await self._discard(answer[1])
 
     async def sweep(self) -> int:
         """Remove bodies in files that no record names, once they are a day old; returns how many.
@@ -167,8 +174,8 @@ class RedisArtifacts:
         record: Sequence[Argument],
         *,
         size: int,
-    ) -> bytes:
-        """Put the record in place; returns the file of the body before it."""
+    ) -> Sequence[Any]:
+        """Put the record in place; returns what the script answered."""
         artifacts, apart = self._keys.collection("artifacts"), size >= _SEPARATELY_BYTES
         incoming = self._keys.incoming(secrets.token_hex(12))
         above = ("/".join(segments[:depth]) for depth in range(1, len(segments)))
@@ -181,9 +188,15 @@ class RedisArtifacts:
         ]
         texts = (saved.name, saved.description, metadata)
         counted = saved.size + sum(len(text.encode()) for text in texts)
-        before: list[Command] = [(b"HSET", incoming, *record), (b"EXPIRE", incoming, _INCOMING_S)]
+        # The body last: whenever its writer dies, what is there expires.
+        before: list[Command] = [
+            (b"HSET", incoming, *record[:-2]),
+            (b"EXPIRE", incoming, _INCOMING_S),
+            (b"HSET", incoming, *record[-2:]),
+        ]
         arguments: list[Argument] = [saved.name, artifacts, self._usage.limit, counted, int(apart)]
-        for _ in range(2):
+        answer: Sequence[Any] = ()
+        for _ in range(_SAVE_ATTEMPTS):
             answer = await self._link.script(
                 script("save_artifact"),
                 keys,
@@ -191,25 +204,30 @@ class RedisArtifacts:
                 before=before if apart else (),
                 size=size,
             )
-            if answer[0] != b"full" or not await self._usage.recount():
+            if answer[0] == b"full" and await self._usage.recount():
+                continue
+            if answer[0] != b"lost":
                 break
-        return self._placed(saved.name, answer)
+        return answer
 
-    def _placed(self, name: str, answer: Sequence[Any]) -> bytes:
+    def _refusal(self, name: str, answer: Sequence[Any]) -> CodeModeError:
         what = bytes(answer[0])
         if what == b"clash":
             prefix = self._keys.collection("artifacts")
-            raise artifact_clash(name, answer[1][len(prefix) :].decode())
+            return artifact_clash(name, answer[1][len(prefix) :].decode())
         if what == b"type":
-            raise wrong_type(self._keys.item("artifacts", name).decode(), self._link)
+            return wrong_type(self._keys.item("artifacts", name).decode(), self._link)
         if what == b"full":
-            raise self._usage.full(int(answer[1]), f"artifact {name!r}")
-        return bytes(answer[1])
-
-    async def _is_in_place(self, name: str, file: bytes) -> bool:
-        return bool(
-            await self._link.call(b"HGET", self._keys.item("artifacts", name), b"body") == file
+            return self._usage.full(int(answer[1]), f"artifact {name!r}")
+        return StorageUnavailableError(
+            f"Redis at {self._link.address.shown} dropped the body of artifact {name!r} on its way "
+            "in: set its maxmemory-policy to noeviction"
         )
+
+    async def _discard(self, file: bytes) -> None:
+        """Remove the file of a body, if there is one, that no record names."""
+        if self._bodies is not None:
+            await self._bodies.discard(file)
 
     async def _listed(self, names: Sequence[str]) -> Artifacts:
         commands: list[Command] = []

@@ -7,14 +7,16 @@ died left behind is swept a day later. One folder serves one Redis; each prefix 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
 
+from py_code_mode.errors import CodeModeError
 from py_code_mode.store.file_errors import disk_errors
 from py_code_mode.store.redis_catalog import scan
 from py_code_mode.store.redis_keys import RedisKeys
@@ -26,6 +28,7 @@ ABANDONED_S = 24 * 3600.0
 _SWEEP_EVERY_S = 3600
 _AT_ONCE = 500
 _FILE = re.compile(r"[0-9a-f]{32}(\.part)?")
+_log = logging.getLogger(__name__)
 
 
 class RedisBodies:
@@ -58,16 +61,7 @@ class RedisBodies:
         """Return a body, or None where the file is missing."""
         return await asyncio.to_thread(self._read, name.decode(errors="replace"))
 
-    async def discard_unless(self, name: bytes, in_use: Awaitable[bool]) -> None:
-        """Remove the file of a save that failed, unless its record got there all the same.
-
-        Where that cannot be told the sweep decides.
-        """
-        with suppress(Exception):
-            if not await in_use:
-                await asyncio.to_thread(self._remove, name.decode())
-
-    async def replaced(self, name: bytes) -> None:
+    async def discard(self, name: bytes) -> None:
         """Remove a body whose record is gone; a reader that still had it looks again."""
         if name:
             await asyncio.to_thread(self._remove, name.decode(errors="replace"))
@@ -90,8 +84,11 @@ class RedisBodies:
             return
         self._next_sweep = now + _SWEEP_EVERY_S
         lock = (b"SET", self._keys.sweep_lock, b"1", b"NX", b"EX", _SWEEP_EVERY_S)
-        if await self._link.call(*lock):
-            await self.sweep()
+        try:
+            if await self._link.call(*lock):
+                await self.sweep()
+        except CodeModeError as error:  # the save or removal that led here has succeeded
+            _log.warning("left bodies of artifacts unswept: %s", error.message)
 
     async def _used(self) -> set[str]:
         names = await scan(self._link, self._keys, "artifacts")

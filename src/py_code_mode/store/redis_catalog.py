@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from py_code_mode.store.redis_keys import RedisKeys
-from py_code_mode.store.redis_link import Argument, Command, RedisLink, names_after
+from py_code_mode.errors import CodeModeError
+from py_code_mode.store.redis_keys import RedisKeys, names_after
+from py_code_mode.store.redis_link import Attempt, RedisLink
 from py_code_mode.store.redis_scripts import script
 from py_code_mode.store.redis_watch import RedisWatch
+from py_code_mode.store.redis_wire import Argument, Command
 
 T = TypeVar("T")
 
@@ -73,6 +75,7 @@ class RedisCatalog(Generic[T]):
         self._lock = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begun = self._ended = 0
+        self._failure: CodeModeError | None = None
 
     async def items(self) -> dict[str, T]:
         """Return every item, ordered by name."""
@@ -97,17 +100,27 @@ class RedisCatalog(Generic[T]):
         return await scan(self._link, self._keys, self._kind)
 
     async def _refresh(self) -> None:
-        """Bring the items up to date; callers that wait together share one question."""
+        """Bring the items up to date; callers that wait together share one question.
+
+        They share its failure too, so that each has waited for one time limit at most.
+        """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._loop, self._lock = loop, asyncio.Lock()
-        asked = self._begun
+            self._loop, self._lock, self._failure = loop, asyncio.Lock(), None
+        asked, waits = self._begun, self._lock.locked()
         async with self._lock:
             if self._ended > asked:
                 return
+            if waits and self._failure is not None:
+                raise type(self._failure)(self._failure.message, **self._failure.fields)
             self._begun += 1
             begun = self._begun
-            await self._catch_up()
+            try:
+                self._failure = None
+                await self._catch_up()
+            except CodeModeError as error:
+                self._failure = error
+                raise
             self._ended = begun
 
     async def _catch_up(self) -> None:
@@ -174,9 +187,13 @@ class RedisCatalog(Generic[T]):
         )
         keys = [self._keys.revision(self._kind), self._keys.changes(self._kind)]
 
-        async def once(*, again: bool) -> Any:
+        async def once(attempt: Attempt) -> Any:
             return await self._link.evaluate(
-                self._watch.exchange, script("read_changes"), keys, arguments, again=again
+                self._watch.exchange,
+                script("read_changes"),
+                keys,
+                arguments,
+                again=attempt.again,
             )
 
         epoch, n, whole, *changed = await self._link.attempt(once)

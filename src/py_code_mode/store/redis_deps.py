@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from py_code_mode.store.names import dep_spec
 from py_code_mode.store.redis_keys import RedisKeys
-from py_code_mode.store.redis_link import Command, RedisLink
+from py_code_mode.store.redis_link import RedisLink
+from py_code_mode.store.redis_wire import Command
 
 #: An alias, because the class below has a method named list.
 Specs = list[str]

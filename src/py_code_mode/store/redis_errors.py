@@ -26,7 +26,7 @@ NoScriptError = redis_py.NoScriptError
 _AWAY = (redis_py.ConnectionError, redis_py.TimeoutError, OSError, asyncio.IncompleteReadError)
 _REFUSED = (redis_py.AuthenticationError, redis_py.AuthorizationError)
 #: Answers of a server that is starting, failing over or busy, and will be itself again.
-_PASSING = re.compile(r"Loading|ReadOnly|MasterDown|TryAgain|BUSY |max number of clients")
+_PASSING = re.compile(r"Loading|ReadOnly|READONLY|MasterDown|TryAgain|BUSY |max number of clients")
 
 #: By redis-py's class or the server's words: the error to raise, and the advice that goes with it.
 _ANSWERS: tuple[tuple[str, type[CodeModeError], str], ...] = (
@@ -113,6 +113,10 @@ _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "did not answer in time; it may be hung, overloaded or behind a firewall",
     ),
     (
+        (redis_py.MaxConnectionsError,),
+        "was not asked: the client given has all of its max_connections in use",
+    ),
+    (
         (redis_py.ConnectionError, OSError, asyncio.IncompleteReadError),
         "closed the connection; is it restarting?",
     ),
@@ -124,6 +128,11 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, _REFUSED) or _first(error, ssl.SSLCertVerificationError):
         return False
     return isinstance(error, _AWAY) or bool(_PASSING.search(_told(error)))
+
+
+def is_of_a_replica(reply: object) -> bool:
+    """Tell whether a reply says that the server takes no changes, because another one does."""
+    return isinstance(reply, ResponseError) and bool(re.search("ReadOnly|READONLY", _told(reply)))
 
 
 def seems_the_wrong_protocol(error: BaseException) -> bool:

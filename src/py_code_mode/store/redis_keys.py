@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from py_code_mode.errors import ConfigurationError
 
-#: What a prefix has below it that belongs to everyone; the rest is ours.
+#: What a prefix has below it that belongs to everyone.
 COLLECTIONS = ("tools", "skills", "artifacts", "deps")
+#: The rest below it, which is ours.
+_OURS = (
+    *("changes", "incoming", "index", "lock", "resolved", "revision", "session", "usage"),
+    "versions",
+)
 MAX_PREFIX_CHARS = 200
 _GLOB = re.compile(r"([\\*?\[\]])")
 
@@ -52,6 +58,10 @@ class RedisKeys:
         """Return the key of a skill's earlier versions."""
         return self._key(f"versions:{name}")
 
+    def resolved(self, key: str) -> bytes:
+        """Return the key of what one set of package specs was resolved to."""
+        return self._key(f"resolved:{key}")
+
     def incoming(self, token: str) -> bytes:
         """Return the key of a body on its way in; it expires by itself."""
         return self._key(f"incoming:{token}")
@@ -83,6 +93,18 @@ def _problem(prefix: str) -> str | None:
         return "it has an empty part"
     if segments[-1] in COLLECTIONS and len(segments) > 1:
         return f"it names a collection; the prefix is what comes before ':{segments[-1]}'"
-    if "artifacts" in segments[1:]:
-        return "its keys would be those of another prefix's artifacts"
+    taken = set(segments[1:]) & {*COLLECTIONS, *_OURS}
+    if taken:
+        return f"its keys would be among those of another prefix's {min(taken)}"
     return None
+
+
+def names_after(prefix: bytes, keys: Iterable[bytes]) -> list[str]:
+    """Return the names in ``keys``, which begin with ``prefix``; what is no UTF-8 is no name."""
+    found = []
+    for key in keys:
+        try:
+            found.append(key[len(prefix) :].decode())
+        except UnicodeDecodeError:
+            continue
+    return found

@@ -7,7 +7,8 @@ attempt knows that it is one, so that a script can tell its own first attempt fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool
@@ -20,11 +21,9 @@ from py_code_mode.store import redis_errors
 from py_code_mode.store.redis_probe import speaks_the_other
 from py_code_mode.store.redis_scripts import Script
 from py_code_mode.store.redis_url import RedisAddress, address_of, refuse_without_password
+from py_code_mode.store.redis_wire import Argument, Command, Heard, exchange_on
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-Argument = bytes | str | int
-Command = Sequence[Argument]
 
 #: Commands in flight at once; more wait, so that a burst does not use up the server's connections.
 MAX_CONNECTIONS = 32
@@ -32,12 +31,26 @@ MAX_CONNECTIONS = 32
 PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.4)
 #: What a slow network moves, for the time limit of large bodies.
 SLOWEST_BYTES_PER_S = 4_000_000
+#: The part of the time, and the seconds at most, in which to find out what was wrong.
+_PROBE_PART, _PROBE_S = 0.2, 0.5
 
 
-class Work(Protocol[T_co]):
-    """Something to attempt; ``again`` says that an earlier attempt may have done it already."""
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of several attempts at something; ``again``: an earlier one may have done it already."""
 
-    def __call__(self, *, again: bool) -> Awaitable[T_co]: ...
+    again: bool
+    _limit: asyncio.Timeout
+
+    def expect(self, size: int) -> None:
+        """Allow the time that ``size`` bytes take on a slow network."""
+        end = self._limit.when()
+        if end is not None:
+            self._limit.reschedule(end + size / SLOWEST_BYTES_PER_S)
+
+
+#: Something to attempt.
+Work = Callable[[Attempt], Awaitable[T]]
 
 
 class RedisClient(Protocol):
@@ -56,7 +69,10 @@ class RedisLink:
         self.timeout_s = timeout_s
         self._given = pool
         self._pool = pool
-        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        # A pool of the caller's may have fewer, and refuses what is over.
+        self._width = min(MAX_CONNECTIONS, pool.max_connections if pool else MAX_CONNECTIONS)
+        self._slots = asyncio.Semaphore(self._width)
+        self._probe_s = min(_PROBE_S, timeout_s * _PROBE_PART)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
@@ -86,15 +102,30 @@ class RedisLink:
 
     async def pipeline(self, commands: Sequence[Command], *, key: str = "", size: int = 0) -> Any:
         """Send commands in one round trip; an error of any is raised. Sent again on failure."""
-        replies = await self.attempt(lambda again: self.exchange(commands), key=key, size=size)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise redis_errors.translated(reply, self.address, key=key) from reply
+        replies = await self.attempt(lambda _: self.exchange(commands), key=key, size=size)
+        self._refuse_errors(replies, key)
         return replies
+
+    async def sized(self, length: Command, command: Command, *, key: str = "") -> Any:
+        """Send ``command``, whose reply has about the bytes that ``length`` answers, ahead of it.
+
+        A large reply gets the time that it needs, and a Redis that is hung no more than others.
+        """
+
+        async def once(attempt: Attempt) -> list[Any]:
+            def heard(reply: Any) -> None:
+                if isinstance(reply, int):
+                    attempt.expect(reply)
+
+            return await self.exchange([length, command], heard)
+
+        replies = await self.attempt(once, key=key)
+        self._refuse_errors(replies, key)
+        return replies[1]
 
     async def replies(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one round trip; the errors of single ones are among the replies."""
-        return await self.attempt(lambda again: self.exchange(commands))
+        return await self.attempt(lambda _: self.exchange(commands))
 
     async def script(
         self,
@@ -111,9 +142,9 @@ class RedisLink:
         Scripts get ``'1'`` as first argument when they may have run already, else ``'0'``.
         """
 
-        async def once(*, again: bool) -> Any:
+        async def once(attempt: Attempt) -> Any:
             return await self.evaluate(
-                self.exchange, script, keys, arguments, before=before, again=again
+                self.exchange, script, keys, arguments, before=before, again=attempt.again
             )
 
         return await self.attempt(once, key=key, size=size)
@@ -142,19 +173,19 @@ class RedisLink:
         """Do ``work`` until it succeeds, its error is final or the time is up.
 
         The first attempt gets half of the time: a connection that died silently hangs, and a
-        fresh one may answer. ``work`` is told whether it is a further attempt.
+        fresh one may answer. What is left at the end is for finding out what is wrong.
         """
         self._enter_loop()
         clock = asyncio.get_running_loop().time
-        allowed = self.timeout_s + size / SLOWEST_BYTES_PER_S
+        allowed = self.timeout_s - self._probe_s + size / SLOWEST_BYTES_PER_S
         end = clock() + allowed
         error: BaseException
         for number, pause in enumerate(PAUSES_S):
             if pause:
                 await asyncio.sleep(pause)
             try:
-                async with asyncio.timeout_at(end if number else end - allowed / 2):
-                    return await work(again=number > 0)
+                async with asyncio.timeout_at(end if number else end - allowed / 2) as limit:
+                    return await work(Attempt(number > 0, limit))
             except redis_errors.ANY as caught:
                 error = caught
             following = PAUSES_S[number + 1] if number + 1 < len(PAUSES_S) else allowed
@@ -162,21 +193,19 @@ class RedisLink:
                 break
         raise await self._explained(error, key) from error
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+    async def exchange(self, commands: Sequence[Command], heard: Heard | None = None) -> list[Any]:
         """Send commands and return the replies, errors among them; errors are redis-py's."""
         async with self._slots:
-            pool = self._pool
-            assert pool is not None  # noqa: S101 - attempt() saw to it
+            pool = self._connections()
             connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # its own gap
             try:
-                return await exchange_on(connection, commands)
+                return await exchange_on(connection, commands, heard)
             finally:
                 await pool.release(connection)
 
     def own_connection(self) -> AbstractConnection:
         """Return a connection beside the pool's, not connected, for RESP3's pushed messages."""
-        pool = self._pool
-        assert pool is not None  # noqa: S101 - attempt() saw to it
+        pool = self._connections()
         return pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
 
     async def aclose(self) -> None:
@@ -190,44 +219,27 @@ class RedisLink:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop = loop
-            self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+            self._slots = asyncio.Semaphore(self._width)
             self._pool = self._given
+
+    def _connections(self) -> ConnectionPool:
         if self._pool is None:
             self._pool = _pool(self.address, self.timeout_s)
+        return self._pool
+
+    def _refuse_errors(self, replies: Sequence[Any], key: str) -> None:
+        """Raise the first error; those of a transaction are within the reply to its EXEC."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise redis_errors.translated(reply, self.address, key=key) from reply
+            if isinstance(reply, list):
+                self._refuse_errors(reply, key)
 
     async def _explained(self, error: BaseException, key: str) -> Exception:
         other = redis_errors.seems_the_wrong_protocol(error) and await speaks_the_other(
-            self.address
+            self.address, timeout_s=self._probe_s
         )
         return redis_errors.translated(error, self.address, key=key, other_protocol=other)
-
-
-async def exchange_on(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
-    """Send commands over ``connection`` and return the replies, errors among them.
-
-    Invariant: a connection on which replies are still due is closed, also when this is cancelled;
-    redis-py closes it when a read ends early.
-    """
-    await connection.send_packed_command(list(_packed(commands)))
-    return [await _reply(connection) for _ in commands]
-
-
-async def _reply(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except redis_errors.ResponseError as error:
-        return error
-
-
-def _packed(commands: Sequence[Command]) -> Iterator[bytes]:
-    """Yield commands as Redis reads them; redis-py's packing takes several times as long."""
-    for command in commands:
-        yield b"*%d\r\n" % len(command)
-        for argument in command:
-            text = argument if isinstance(argument, bytes) else str(argument).encode()
-            yield b"$%d\r\n" % len(text)
-            yield text
-            yield b"\r\n"
 
 
 def _pool(address: RedisAddress, timeout_s: float) -> ConnectionPool:
@@ -245,14 +257,3 @@ def _pool(address: RedisAddress, timeout_s: float) -> ConnectionPool:
         driver_info=None,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-
-
-def names_after(prefix: bytes, keys: Iterable[bytes]) -> list[str]:
-    """Return the names in ``keys`` that begin with ``prefix``; what is no UTF-8 is no name."""
-    found = []
-    for key in keys:
-        try:
-            found.append(key[len(prefix) :].decode())
-        except UnicodeDecodeError:
-            continue
-    return found

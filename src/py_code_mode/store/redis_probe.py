@@ -8,18 +8,16 @@ from contextlib import suppress
 
 from py_code_mode.store.redis_url import RedisAddress
 
-_TIMEOUT_S = 0.5
 
-
-async def speaks_the_other(address: RedisAddress) -> bool:
+async def speaks_the_other(address: RedisAddress, *, timeout_s: float) -> bool:
     """Tell whether the server speaks TLS where we did not, or does not where we did.
 
-    Nothing secret is sent: a handshake, or a PING.
+    Nothing secret is sent: a handshake, or a PING. One that does not answer in time does not.
     """
     if not address.host:
         return False
     with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await (_answers_plainly(address) if address.tls else _shakes_hands(address))
     return False
 

@@ -16,7 +16,8 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 
 from py_code_mode.store import redis_errors
-from py_code_mode.store.redis_link import Command, RedisLink, exchange_on
+from py_code_mode.store.redis_link import RedisLink
+from py_code_mode.store.redis_wire import Command, exchange_on
 
 #: How often messages are fetched while nobody asks: the server keeps them until then.
 DRAIN_S = 20.0

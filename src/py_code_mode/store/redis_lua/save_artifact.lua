@@ -3,7 +3,8 @@
 --       folder above the artifact
 -- ARGV: again, name, what artifacts' keys begin with, limit in bytes, bytes, '1' where the record
 --       is in `incoming`, then the record's fields and values
--- Returns {'saved', file of the former body}, {'clash', key}, {'type'}, {'lost'} or {'full', bytes}.
+-- Returns {'saved', file of the former body}, {'clash', key}, {'type'}, {'full', bytes}, or {'lost'}
+-- where nothing is in `incoming`.
 local name, prefix, limit, bytes = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local arriving, field = ARGV[6] == '1', 'artifacts:' .. ARGV[2]
 
