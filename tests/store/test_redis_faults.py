@@ -141,6 +141,11 @@ async def test_a_user_who_may_not_administer_can_do_everything_we_need(
 ) -> None:
     server = redis_servers.start_restricted()
     storage = open_storage(server.url, max_store_mb=1, artifacts_path=tmp_path, inline_max=500_000)
+    await use_everything(storage)
+
+
+async def use_everything(storage: RedisStorage) -> None:
+    """Call each operation; leave nothing."""
     await storage.check()
     await storage.tools.add("jq", "x")
     await storage.skills.add("f", "a = 1")
@@ -152,6 +157,7 @@ async def test_a_user_who_may_not_administer_can_do_everything_we_need(
     with pytest.raises(StorageFullError):
         await storage.artifacts.add("more", b"x" * 500_000)
     await storage.artifacts.sweep()
+    assert await storage.resolutions.settle("k", ("a==1",)) == ("a==1",)
     assert [a.name for a in await storage.artifacts.list()] == ["file", "large", "small"]
     assert (await storage.tools.list(), await storage.deps.list()) == ({"jq": "x"}, ["requests"])
     for name in ["small", "large", "file"]:
@@ -159,6 +165,23 @@ async def test_a_user_who_may_not_administer_can_do_everything_we_need(
     await storage.skills.remove("f")
     await storage.tools.remove("jq")
     await storage.deps.remove("requests")
+
+
+async def test_the_rights_that_an_error_advises_are_enough(
+    redis_servers: RedisSource, open_storage: Open, tmp_path: Path
+) -> None:
+    server = redis_servers.start()
+    groups = ("+@read", "+@write", "+@connection", "+@scripting", "+@transaction")
+    rules = ("reset", "on", f">{PASSWORD}", "~agent:*", *groups)
+    assert server.cli("ACL", "SETUSER", "app", *rules) == b"+OK\r\n"
+    url = f"redis://app:{quote(PASSWORD, safe='')}@127.0.0.1:{server.port}/0"
+    storage = open_storage(url, max_store_mb=1, artifacts_path=tmp_path, inline_max=500_000)
+    await use_everything(storage)
+    server.cli("SET", "agent:tools:theirs", "x")
+    assert await storage.tools.list() == {"theirs": "x"}
+    elsewhere = open_storage(url, prefix="other")
+    error = await fails(elsewhere.deps.add("numpy"))
+    assert_told(error, server, "does not let this user", "keys of this prefix")
 
 
 async def test_a_user_who_lacks_a_right_is_told_which(
@@ -301,6 +324,23 @@ async def test_a_hung_redis_ends_calls_in_time_and_holds_up_nothing_else(
     assert await storage.tools.list() == {"jq": "x"}
     await storage.artifacts.add("x", b"2")
     assert (await storage.artifacts.read("x"))[1] == b"2"
+
+
+async def test_many_callers_of_a_hung_redis_wait_for_one_time_limit(
+    redis_servers: RedisSource, open_storage: Open
+) -> None:
+    server = redis_servers.start()
+    storage = open_storage(server.url, store_timeout_s=TIMEOUT_S)
+    await storage.tools.list()
+    server.pause()
+    begin = time.monotonic()
+    calls = [fails(storage.tools.list()) for _ in range(50)]
+    calls += [fails(storage.artifacts.list()) for _ in range(50)]
+    for error in await asyncio.gather(*calls):
+        assert_told(error, server, "did not answer in time")
+    assert time.monotonic() - begin < TIMEOUT_S + 0.3
+    server.resume()
+    assert await storage.tools.list() == {}
 
 
 async def test_a_skill_whose_answer_was_lost_is_created_once(

@@ -108,7 +108,10 @@ async def test_a_prefix_with_signs_of_patterns_matches_itself_alone(
 
 @pytest.mark.parametrize(
     "prefix",
-    ["", "a b", "a\n", "a:", ":a", "a::b", "agent:tools", "agent:deps", "x:artifacts:y", "a" * 201],
+    [
+        *("", "a b", "a\n", "a:", ":a", "a::b", "agent:tools", "agent:deps", "a" * 201),
+        *("x:artifacts:y", "x:tools:y", "x:versions", "x:session:y"),
+    ],
 )
 def test_a_prefix_that_could_be_taken_for_something_else_is_refused(prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a prefix for Redis keys"):
@@ -220,6 +223,14 @@ async def test_a_key_of_another_type_is_named(
     assert await storage.tools.list() == {}
     assert await storage.skills.list() == []
     assert await storage.artifacts.list() == []
+
+
+async def test_a_key_of_another_type_is_named_by_a_transaction_too(
+    redis_storage: RedisStorage, redis_prefix: str, foreign: redis.Redis
+) -> None:
+    foreign.set(f"{redis_prefix}:deps", "a string")
+    with pytest.raises(StorageUnavailableError, match="has a key of another type"):
+        await redis_storage.deps.replace(["new"], remove=["old"])
 
 
 async def test_a_tool_that_is_no_text_is_told(

@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Collection
-from typing import Protocol
 
 from packaging.utils import canonicalize_name
 
@@ -22,26 +21,13 @@ from py_code_mode.packages.folders import PackageFolder, folder_key
 from py_code_mode.packages.installer import PackageInstaller
 from py_code_mode.packages.specs import name_of, parse_spec
 from py_code_mode.services.operation import operation
-from py_code_mode.store.base import DepStore
+from py_code_mode.store.base import DepStore, Resolutions
 from py_code_mode.text import close_matches, one_line, quoted
 
 log = logging.getLogger(__name__)
 
 # Annotations below a method called ``list`` need another name for the type.
 Specs = list[str]
-
-
-class Resolutions(Protocol):
-    """What sets of specs were resolved to, shared by all replicas of a store.
-
-    A key stands for a set on one Python and platform; a resolution is its ``name==version``.
-    """
-
-    async def get(self, key: str) -> tuple[str, ...]:
-        """Return the resolution of ``key``, empty where there is none."""
-
-    async def settle(self, key: str, resolved: tuple[str, ...]) -> tuple[str, ...]:
-        """Keep ``resolved`` unless ``key`` has a resolution; return the one that it has now."""
 
 
 class DepsService:

@@ -46,7 +46,11 @@ class Services:
         )
         self.installer = installer or PackageInstaller(environ={})
         self.deps = DepsService(
-            store.deps, self.installer, runtime_allowed=runtime_deps_allowed, preloaded=preloaded
+            store.deps,
+            self.installer,
+            runtime_allowed=runtime_deps_allowed,
+            preloaded=preloaded,
+            resolutions=store.resolutions,
         )
         skills = partial(SkillsService, store.skills, writes_allowed=skill_writes_allowed)
         artifacts = ArtifactsService(store.artifacts, max_bytes=limits.max_artifact_bytes)

@@ -136,6 +136,19 @@ class DepStore(Protocol):
         """Remove exactly these strings; absent ones change nothing."""
 
 
+class Resolutions(Protocol):
+    """What sets of package specs were resolved to, shared by everyone who uses the store.
+
+    A key stands for a set on one Python and platform; a resolution is its ``name==version``.
+    """
+
+    async def get(self, key: str) -> tuple[str, ...]:
+        """Return the resolution of ``key``, empty where there is none."""
+
+    async def settle(self, key: str, resolved: tuple[str, ...]) -> tuple[str, ...]:
+        """Keep ``resolved`` unless ``key`` has a resolution; return the one that it has now."""
+
+
 class Store(Protocol):
     """A place where everything of one trust domain lives."""
 
@@ -147,6 +160,9 @@ class Store(Protocol):
     def artifacts(self) -> ArtifactStore: ...
     @property
     def deps(self) -> DepStore: ...
+    @property
+    def resolutions(self) -> Resolutions | None:
+        """None where each host resolves packages for itself."""
 
     def describe(self) -> str:
         """Return where it lives, for logs and ``info``; never with a secret."""

@@ -31,6 +31,7 @@ class FileStorage:
         self.skills = FileSkills(self._root)
         self.artifacts = FileArtifacts(self._root)
         self.deps = FileDeps(self._root)
+        self.resolutions = None
 
     def describe(self) -> str:
         """Return where it lives, like ``files at /srv/code-mode``."""

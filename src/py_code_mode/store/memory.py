@@ -31,6 +31,7 @@ class MemoryStorage:
         self.skills = MemorySkills()
         self.artifacts = MemoryArtifacts()
         self.deps = MemoryDeps()
+        self.resolutions = None
 
     def describe(self) -> str:
         """Return where it lives."""

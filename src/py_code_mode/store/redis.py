@@ -12,6 +12,7 @@ from py_code_mode.store.redis_bodies import RedisBodies
 from py_code_mode.store.redis_deps import RedisDeps
 from py_code_mode.store.redis_keys import RedisKeys
 from py_code_mode.store.redis_link import RedisClient, RedisLink
+from py_code_mode.store.redis_resolutions import RedisResolutions
 from py_code_mode.store.redis_skills import RedisSkills
 from py_code_mode.store.redis_tools import RedisTools
 from py_code_mode.store.redis_url import read_url
@@ -67,6 +68,7 @@ class RedisStorage:
         self.skills = RedisSkills(self._link, keys, self._watch, usage)
         self.artifacts = RedisArtifacts(self._link, keys, usage, bodies)
         self.deps = RedisDeps(self._link, keys)
+        self.resolutions = RedisResolutions(self._link, keys)
 
     def describe(self) -> str:
         """Return where it lives, like ``Redis at localhost:6379, prefix 'agent'``."""
