@@ -2,13 +2,17 @@
 
 A storage has four collections with awaitable ``add``, ``get``, ``list`` and ``remove``. They hold
 data and know nothing of who asks: permissions, parsing and type rules are the services' business.
-Every back end passes ``tests/contract/test_stores.py``.
+Beside them it keeps the vectors that searches go by. Every back end passes ``tests/contract``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from py_code_mode.store.vector_space import VectorSpace
 
 #: How many versions of a skill are kept.
 KEPT_VERSIONS = 20
@@ -149,6 +153,32 @@ class Resolutions(Protocol):
         """Keep ``resolved`` unless ``key`` has a resolution; return the one that it has now."""
 
 
+class VectorStore(Protocol):
+    """Search vectors by the hash of what they were made of: float16 bytes, of one length a space.
+
+    It is a cache: whatever is in it may go at any time, and can be made again.
+    """
+
+    async def load(self, space: VectorSpace) -> dict[bytes, bytes]:
+        """Return every vector of a space by its hash of KEY_BYTES."""
+
+    async def get_many(self, space: VectorSpace, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        """Return the vectors of these hashes, those that exist."""
+
+    async def put_many(self, space: VectorSpace, vectors: Mapping[bytes, bytes]) -> None:
+        """Save vectors; of a hash that is there, the later one stays."""
+
+    async def remove(self, space: VectorSpace, keys: Collection[bytes]) -> None:
+        """Remove the vectors of these hashes; absent ones change nothing."""
+
+    def lock(self, space: VectorSpace) -> AbstractAsyncContextManager[None]:
+        """Keep others, also of other processes, from making the same vectors meanwhile.
+
+        It saves work and guards nothing: a holder that is gone loses it. Raises
+        SearchUnavailableError after LOCK_WAIT_S.
+        """
+
+
 class Store(Protocol):
     """A place where everything of one trust domain lives."""
 
@@ -160,6 +190,8 @@ class Store(Protocol):
     def artifacts(self) -> ArtifactStore: ...
     @property
     def deps(self) -> DepStore: ...
+    @property
+    def vectors(self) -> VectorStore: ...
     @property
     def resolutions(self) -> Resolutions | None:
         """None where each host resolves packages for itself."""

@@ -11,13 +11,15 @@ from py_code_mode.store.file_errors import disk_errors
 from py_code_mode.store.file_root import FileRoot
 from py_code_mode.store.file_skills import FileSkills
 from py_code_mode.store.file_tools import FileTools
+from py_code_mode.store.file_vectors import FileVectors
 
 
 class FileStorage:
     """Everything of one trust domain as files below ``base_path``.
 
     ``tools/*.yaml``, ``skills/*.py``, ``artifacts/…`` and ``requirements.txt`` may be edited by
-    hand, and the next call sees it; versions, records and the lock are below ``.state``. Several
+    hand, and the next call sees it; versions, records, search vectors and the locks are below
+    ``.state``. Several
     processes may share the folder. A process that is killed never leaves half a file; nothing is
     synced, so a power failure may lose the last seconds. Symbolic links in it are not followed.
 
@@ -31,6 +33,7 @@ class FileStorage:
         self.skills = FileSkills(self._root)
         self.artifacts = FileArtifacts(self._root)
         self.deps = FileDeps(self._root)
+        self.vectors = FileVectors(self._root)
         self.resolutions = None
 
     def describe(self) -> str:

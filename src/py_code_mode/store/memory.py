@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from py_code_mode.store.base import KEPT_VERSIONS, StoredArtifact, StoredSkill
@@ -21,6 +25,9 @@ from py_code_mode.store.names import (
     tool_not_found,
     utc_text,
 )
+from py_code_mode.store.vector_space import LOCK_WAIT_S, VectorSpace, still_being_made
+
+_LOCK_PAUSE_S = 0.005
 
 
 class MemoryStorage:
@@ -31,6 +38,7 @@ class MemoryStorage:
         self.skills = MemorySkills()
         self.artifacts = MemoryArtifacts()
         self.deps = MemoryDeps()
+        self.vectors = MemoryVectors()
         self.resolutions = None
 
     def describe(self) -> str:
@@ -220,6 +228,57 @@ class MemoryDeps:
     async def remove(self, *specs: str) -> None:
         """Remove exactly these strings; absent ones change nothing."""
         self._specs -= set(specs)
+
+
+class MemoryVectors:
+    """Vectors in one dictionary for each space."""
+
+    def __init__(self) -> None:
+        self._spaces: dict[VectorSpace, dict[bytes, bytes]] = {}
+        self._taken: set[VectorSpace] = set()
+        self._lock = threading.Lock()
+
+    async def load(self, space: VectorSpace) -> dict[bytes, bytes]:
+        """Return every vector of a space."""
+        with self._lock:
+            return dict(self._spaces.get(space, {}))
+
+    async def get_many(self, space: VectorSpace, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        """Return the vectors of these hashes, those that exist."""
+        with self._lock:
+            known = self._spaces.get(space, {})
+            return {key: known[key] for key in keys if key in known}
+
+    async def put_many(self, space: VectorSpace, vectors: Mapping[bytes, bytes]) -> None:
+        """Save vectors."""
+        with self._lock:
+            self._spaces.setdefault(space, {}).update(vectors)
+
+    async def remove(self, space: VectorSpace, keys: Collection[bytes]) -> None:
+        """Remove the vectors of these hashes; absent ones change nothing."""
+        with self._lock:
+            for key in keys:
+                self._spaces.get(space, {}).pop(key, None)
+
+    @asynccontextmanager
+    async def lock(self, space: VectorSpace) -> AsyncIterator[None]:
+        """Keep others of this process out, of any event loop. Raises SearchUnavailableError."""
+        end = time.monotonic() + LOCK_WAIT_S
+        while not self._take(space):
+            if time.monotonic() > end:
+                raise still_being_made(space)
+            await asyncio.sleep(_LOCK_PAUSE_S)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken.discard(space)
+
+    def _take(self, space: VectorSpace) -> bool:
+        with self._lock:
+            free = space not in self._taken
+            self._taken.add(space)
+            return free
 
 
 def _with_metadata(bare: StoredArtifact, text: str) -> StoredArtifact:

@@ -17,6 +17,7 @@ from py_code_mode.store.redis_skills import RedisSkills
 from py_code_mode.store.redis_tools import RedisTools
 from py_code_mode.store.redis_url import read_url
 from py_code_mode.store.redis_usage import RedisUsage
+from py_code_mode.store.redis_vectors import RedisVectors
 from py_code_mode.store.redis_watch import RedisWatch
 
 
@@ -68,6 +69,7 @@ class RedisStorage:
         self.skills = RedisSkills(self._link, keys, self._watch, usage)
         self.artifacts = RedisArtifacts(self._link, keys, usage, bodies)
         self.deps = RedisDeps(self._link, keys)
+        self.vectors = RedisVectors(self._link, keys)
         self.resolutions = RedisResolutions(self._link, keys)
 
     def describe(self) -> str:
