@@ -5,6 +5,10 @@ A call runs in a *slot*: a thread that confined itself once, so that starting a 
 group whose leader is a zombie: it cannot be killed, and the filter lets nobody leave, so killing
 the group ends exactly what the call started, daemons included.
 
+One slot reads the host's requests, even while its program runs: a call that comes alone is never
+handed from thread to thread. The main thread stays unconfined and starts the others. It is in no
+Landlock domain, so that no program may signal this process.
+
 Host to jail: ``spawn``, ``cancel``. Jail to host: ``ready``, then one ``ended`` for each spawn.
 """
 
@@ -17,13 +21,12 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgpack
 
 from py_code_mode_guest.confine import Confinement, confine_jail, confine_slot
-from py_code_mode_guest.talk import Pipes, Talk, open_pipes
+from py_code_mode_guest.talk import Pipes, Talk, Watched, open_pipes
 from py_code_mode_guest.wire import HEADER, pack
 
 _CHUNK: Final = 64 * 1024
@@ -32,6 +35,7 @@ _DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 
 #: Network allowed, and to which ports: slots are made per profile, for good.
 Profile = tuple[bool, tuple[int, ...] | None]
+_MOST_TOOLS: Final[Profile] = (True, None)
 
 
 def main(sock: socket.socket, folder: str, uid: int | None, confinement: Confinement) -> None:
@@ -45,23 +49,21 @@ class Jail:
 
     def __init__(self, sock: socket.socket, folder: str, confinement: Confinement) -> None:
         self._sock = sock
+        self._received = bytearray()
         self._folder = folder
         self._confinement = confinement
         self._send_lock = threading.Lock()
-        self._free: dict[Profile, queue.LifoQueue[Slot]] = {}
+        self._free: dict[Profile, queue.LifoQueue[SlotThread]] = {}
         self._running: dict[int, Slot] = {}
+        self._makes: queue.SimpleQueue[SlotThread] = queue.SimpleQueue()
+        self._reader = Slot(self, _MOST_TOOLS, Watched(sock.fileno(), self._read))
+        self._readers_own: dict[str, Any] | None = None
 
     def serve(self) -> None:
         """Answer the host until it closes the socket."""
-        self.send({"type": "ready"})
-        for message in _messages(self._sock):
-            if message["type"] == "spawn":
-                self._spawn(message)
-            else:
-                slot = self._running.get(message["id"])
-                if slot is not None:
-                    slot.cancel(message["id"])
-        os._exit(0)
+        threading.Thread(target=self._serve, daemon=True).start()
+        while True:
+            self._start(self._makes.get())
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one frame; any slot may."""
@@ -69,27 +71,13 @@ class Jail:
         with self._send_lock:
             self._sock.sendall(frame)
 
-    def _spawn(self, request: dict[str, Any]) -> None:
-        ports = request["ports"]
-        profile = (request["network"], None if ports is None else tuple(ports))
-        free = self._free.setdefault(profile, queue.LifoQueue())
-        try:
-            slot = free.get_nowait()
-        except queue.Empty:
-            slot = Slot(self, profile)
-            try:
-                slot.start()
-            except RuntimeError as error:  # no thread to be had: the uid's limit
-                answer = _never_started(f"no room for another program: {error}")
-                self.send({**answer, "type": "ended", "id": request["id"]})
-                return
-        self._running[request["id"]] = slot
-        slot.requests.put(request)
-
     def release(self, slot: Slot, request_id: int) -> None:
         """Take a slot back whose program has ended."""
         self._running.pop(request_id, None)
-        self._free[slot.profile].put(slot)
+        if isinstance(slot, SlotThread):
+            self._free[slot.profile].put(slot)
+        else:
+            self._readers_own = None
 
     def confine(self, group: int, profile: Profile) -> None:
         """Confine the calling thread as a slot."""
@@ -100,35 +88,95 @@ class Jail:
         """Return a program's whole environment."""
         return {"HOME": self._folder, "TMPDIR": self._folder, **variables}
 
+    def _serve(self) -> None:
+        try:
+            self._reader.prepare()
+            self.send({"type": "ready"})
+            while True:
+                if self._readers_own is None:
+                    self._read()
+                else:
+                    self._reader.execute(self._readers_own)
+        finally:
+            os._exit(70)  # nobody else reads
 
-class Slot(threading.Thread):
-    """One thread, one program at a time."""
+    def _read(self) -> None:
+        """Wait for what the host says next, and see to it; ends the process when it is gone."""
+        try:
+            data = self._sock.recv(_CHUNK)
+        except ConnectionError:
+            data = b""
+        if not data:
+            os._exit(0)
+        received = self._received
+        received += data
+        while len(received) >= HEADER.size:
+            end = HEADER.size + HEADER.unpack_from(received)[0]
+            if len(received) < end:
+                return
+            message = msgpack.unpackb(bytes(received[HEADER.size : end]))
+            del received[:end]
+            self._take(message)
 
-    def __init__(self, jail: Jail, profile: Profile) -> None:
-        super().__init__(daemon=True)
+    def _take(self, message: dict[str, Any]) -> None:
+        request_id = message["id"]
+        if message["type"] == "spawn":
+            self._running[request_id] = self._slot_for(message)
+        elif request_id in self._running:
+            self._running[request_id].cancel(request_id)
+
+    def _slot_for(self, request: dict[str, Any]) -> Slot:
+        ports = request["ports"]
+        profile = (request["network"], None if ports is None else tuple(ports))
+        if profile == _MOST_TOOLS and self._readers_own is None:
+            self._readers_own = request
+            return self._reader
+        try:
+            slot = self._free.setdefault(profile, queue.LifoQueue()).get_nowait()
+        except queue.Empty:
+            slot = SlotThread(self, profile)
+            self._makes.put(slot)
+        slot.requests.put(request)
+        return slot
+
+    def _start(self, slot: SlotThread) -> None:
+        try:
+            threading.Thread(target=slot.run, daemon=True).start()
+        except RuntimeError as error:  # no thread to be had: the uid's limit
+            request = slot.requests.get()
+            self._running.pop(request["id"], None)
+            answer = _never_started(f"no room for another program: {error}")
+            self.send({**answer, "type": "ended", "id": request["id"]})
+
+
+class Slot:
+    """One thread's place to run programs in, one at a time; ``watched`` is looked after too."""
+
+    def __init__(self, jail: Jail, profile: Profile, watched: Watched | None = None) -> None:
         self.profile = profile
-        self.requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._jail = jail
+        self._watched = watched
+        self._failure: str | None = None
         self._group = 0
         self._current = 0
         self._cancelled = 0
 
-    def run(self) -> None:
-        """Confine this thread, then run what comes."""
-        failure = None
+    def prepare(self) -> None:
+        """Confine the calling thread."""
         try:
             self._group = _immortal_group()
             self._jail.confine(self._group, self.profile)
         except Exception as error:  # noqa: BLE001 - told to the caller; the program never starts
-            failure = f"the jail could not be made: {error}"
-        while True:
-            request = self.requests.get()
-            self._current = request["id"]
-            answer = self._execute(request) if failure is None else _never_started(failure)
-            self._current = 0
-            # First free, then answered: the next request may come with the answer.
-            self._jail.release(self, request["id"])
-            self._jail.send({**answer, "type": "ended", "id": request["id"]})
+            self._failure = f"the jail could not be made: {error}"
+
+    def execute(self, request: dict[str, Any]) -> None:
+        """Run a program and tell the host how it ended."""
+        self._current = request["id"]
+        answer = _never_started(self._failure) if self._failure else self._run(request)
+        self._current = 0
+        # First free, then answered: the next request may come with the answer.
+        self._jail.release(self, request["id"])
+        self._jail.send({**answer, "type": "ended", "id": request["id"]})
 
     def cancel(self, request_id: int) -> None:
         """End what this slot runs, if it still is that request."""
@@ -136,7 +184,7 @@ class Slot(threading.Thread):
         if self._current == request_id and self._group:
             os.killpg(self._group, signal.SIGKILL)
 
-    def _execute(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _run(self, request: dict[str, Any]) -> dict[str, Any]:
         with open_pipes(with_input=bool(request["stdin"])) as pipes:
             try:
                 pid = self._start(request, pipes)
@@ -146,7 +194,8 @@ class Slot(threading.Thread):
                 os.killpg(self._group, signal.SIGKILL)
             pipes.close_theirs()
             deadline = time.monotonic() + request["timeout_s"]
-            talk = Talk(pipes, request["stdin"], request["max_output_bytes"], deadline)
+            limit = request["max_output_bytes"]
+            talk = Talk(pipes, request["stdin"], limit, deadline, self._watched)
             try:
                 talk.until_exit(pid)
             finally:
@@ -179,6 +228,20 @@ class Slot(threading.Thread):
         )
 
 
+class SlotThread(Slot):
+    """A slot with a thread of its own."""
+
+    def __init__(self, jail: Jail, profile: Profile) -> None:
+        super().__init__(jail, profile)
+        self.requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Confine this thread, then run what comes."""
+        self.prepare()
+        while True:
+            self.execute(self.requests.get())
+
+
 def _immortal_group() -> int:
     """Return a process group that lives as long as we do: its leader is a zombie, never reaped."""
     pid = os.fork()
@@ -198,24 +261,3 @@ def _never_started(reason: str) -> dict[str, Any]:
         "truncated": False,
         "reason": reason,
     }
-
-
-def _messages(sock: socket.socket) -> Iterator[dict[str, Any]]:
-    """Yield the host's messages until it is gone."""
-    received = bytearray()
-    while data := _receive(sock):
-        received += data
-        while len(received) >= HEADER.size:
-            end = HEADER.size + HEADER.unpack_from(received)[0]
-            if len(received) < end:
-                break
-            message = msgpack.unpackb(bytes(received[HEADER.size : end]))
-            del received[:end]
-            yield message
-
-
-def _receive(sock: socket.socket) -> bytes:
-    try:
-        return sock.recv(_CHUNK)
-    except ConnectionError:
-        return b""

@@ -5,14 +5,27 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 _CHUNK: Final = 64 * 1024
+#: For so long a program is left alone: what most say fits their pipes, and each wake-up costs.
+_QUIET_S: Final = 0.005
 #: How long output may still come from pipes after the group was killed.
 _DRAIN_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A descriptor that is looked after while a program runs: ``read`` is called when it has data.
+
+    Whatever ``read`` does must not wait.
+    """
+
+    fd: int
+    read: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -61,12 +74,20 @@ def open_pipes(*, with_input: bool) -> Iterator[Pipes]:
 class Talk:
     """Feeds a program its input and takes its output, up to a limit and a deadline."""
 
-    def __init__(self, pipes: Pipes, stdin: bytes, max_bytes: int, deadline: float) -> None:
+    def __init__(
+        self,
+        pipes: Pipes,
+        stdin: bytes,
+        max_bytes: int,
+        deadline: float,
+        watched: Watched | None = None,
+    ) -> None:
         self._pipes = pipes
+        self._watched = watched
         self._input = memoryview(stdin)
         self._left = max_bytes
         self._deadline = deadline
-        self._poll = select.poll()
+        self._poll = self._new_poll()
         self._poll.register(pipes.stdout, select.POLLIN)
         self._poll.register(pipes.stderr, select.POLLIN)
         if pipes.stdin is not None:
@@ -78,6 +99,13 @@ class Talk:
     def until_exit(self, pid: int) -> None:
         """Talk until the program ends, its time is up, or it said too much."""
         pidfd = os.pidfd_open(pid)
+        try:
+            if not self._ends_quietly(pidfd):
+                self._talk(pidfd)
+        finally:
+            os.close(pidfd)
+
+    def _talk(self, pidfd: int) -> None:
         self._poll.register(pidfd, select.POLLIN)
         try:
             while not self.truncated:
@@ -92,7 +120,26 @@ class Talk:
                     return
         finally:
             self._poll.unregister(pidfd)
-            os.close(pidfd)
+
+    def _ends_quietly(self, pidfd: int) -> bool:
+        """Wait for nothing but the end, for a moment; True where it has come."""
+        if self._pipes.stdin is not None:
+            return False
+        poll = self._new_poll()
+        poll.register(pidfd, select.POLLIN)
+        until = min(time.monotonic() + _QUIET_S, self._deadline)
+        while (left := until - time.monotonic()) > 0:
+            for fd, _ in poll.poll(left * 1000):
+                if fd == pidfd:
+                    return True
+                self._serve(fd)
+        return False
+
+    def _new_poll(self) -> select.poll:
+        poll = select.poll()
+        if self._watched is not None:
+            poll.register(self._watched.fd, select.POLLIN)
+        return poll
 
     def drain(self) -> None:
         """Take what is left in the pipes; everything that could write is dead or dying."""
@@ -117,6 +164,9 @@ class Talk:
                 return ready
 
     def _serve(self, fd: int) -> None:
+        if self._watched is not None and fd == self._watched.fd:
+            self._watched.read()
+            return
         if fd == self._pipes.stdin:
             self._feed(fd)
             return

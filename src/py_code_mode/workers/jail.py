@@ -29,6 +29,7 @@ class JailProcess(asyncio.Protocol):
 
     def __init__(self, jail_id: int, send_signal: Callable[[int], None]) -> None:
         self.id = jail_id
+        self.pid = 0
         self._send_signal = send_signal
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -52,17 +53,22 @@ class JailProcess(asyncio.Protocol):
         future: asyncio.Future[ProgramEnd] = self._loop.create_future()
         self._ends[request_id] = future
         self._transport.write(_spawn_frame(request_id, program))
+        timer = self._loop.call_later(program.timeout_s + _ANSWER_S, self._silent, future)
         try:
-            return await asyncio.wait_for(future, program.timeout_s + _ANSWER_S)
-        except TimeoutError:
-            self.kill()
-            raise WorkerStartError("the session's jail did not answer and was ended") from None
+            return await future
         except asyncio.CancelledError:
             if not self._transport.is_closing():
                 self._transport.write(pack({"type": "cancel", "id": request_id}))
             raise
         finally:
+            timer.cancel()
             self._ends.pop(request_id, None)
+
+    def _silent(self, future: asyncio.Future[ProgramEnd]) -> None:
+        self.kill()
+        if not future.done():
+            error = WorkerStartError("the session's jail did not answer and was ended")
+            future.set_exception(error)
 
     def kill(self) -> None:
         """End the process; its zygote then ends every program that it left."""
