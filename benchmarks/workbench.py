@@ -59,7 +59,7 @@ def new_pool(*, enforce: bool = True, preload: tuple[str, ...] = (), ready: int 
 async def new_worker(pool: Pool, services: Services | None = None) -> Worker:
     """Return a worker that has answered its first run."""
     worker = await pool.checkout()
-    jail = pool.jail_of(worker)
+    jail = pool.jails.of(worker)
     worker.bind(Bench() if services is None else SessionAuthority(services, worker, jail))
     await run(worker, ONE_PLUS_ONE)
     return worker

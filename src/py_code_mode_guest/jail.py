@@ -26,6 +26,7 @@ from typing import Any, Final
 import msgpack
 
 from py_code_mode_guest.confine import Confinement, confine_jail, confine_slot
+from py_code_mode_guest.spawn import Spawner
 from py_code_mode_guest.talk import Pipes, Talk, Watched, open_pipes
 from py_code_mode_guest.wire import HEADER, pack
 
@@ -165,6 +166,7 @@ class Slot:
         """Confine the calling thread."""
         try:
             self._group = _immortal_group()
+            self._spawner = Spawner(self._group, _DEFAULT_SIGNALS)
             self._jail.confine(self._group, self.profile)
         except Exception as error:  # noqa: BLE001 - told to the caller; the program never starts
             self._failure = f"the jail could not be made: {error}"
@@ -212,20 +214,8 @@ class Slot:
         }
 
     def _start(self, request: dict[str, Any], pipes: Pipes) -> int:
-        argv = request["argv"]
-        return os.posix_spawn(
-            argv[0],
-            argv,
-            self._jail.environment(request["env"]),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, pipes.theirs[0], 0),
-                (os.POSIX_SPAWN_DUP2, pipes.theirs[1], 1),
-                (os.POSIX_SPAWN_DUP2, pipes.theirs[2], 2),
-            ],
-            setpgroup=self._group,
-            setsigmask=(),
-            setsigdef=_DEFAULT_SIGNALS,
-        )
+        environment = self._jail.environment(request["env"])
+        return self._spawner.start(request["argv"], environment, pipes.theirs)
 
 
 class SlotThread(Slot):

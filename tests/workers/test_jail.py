@@ -27,7 +27,7 @@ async def jail() -> AsyncIterator[SessionJail]:
     config = ZygoteConfig(root="/tmp/py-code-mode-test", limits=Limits(pool_size=1))
     async with Pool(config) as pool:
         worker = await pool.checkout()
-        yield pool.jail_of(worker)
+        yield pool.jails.of(worker)
         pool.discard(worker)
 
 

@@ -108,6 +108,11 @@ class ToolsService:
             ordered[large_at] = large
         return await tool.call(callable, ordered, named, caller)
 
+    @property
+    def known(self) -> bool:
+        """True where there were tools when they were looked at last."""
+        return self._catalog.known
+
     def _index(self, tools: Tools) -> LexicalIndex:
         if self._searched is None or self._searched[0] is not tools:
             index = LexicalIndex([_document(tool) for tool in tools.by_name.values()])

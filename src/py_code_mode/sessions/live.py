@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: How late a session may notice that another process has changed the list of packages.
 _PACKAGES_AGE_S: Final = 1.0
+#: Code that may start programs, of its own or a skill's; its jail starts beside it.
+_MAY_CALL_TOOLS: Final = re.compile(r"tools|skills")
 
 
 class LiveSession:
@@ -64,6 +67,8 @@ class LiveSession:
         """
         async with self._in_turn():
             worker = await self._own_worker()
+            if self._services.tools.known and _MAY_CALL_TOOLS.search(code):
+                self._pool.warm(worker)
             await self._services.deps.current(max_age_s=_PACKAGES_AGE_S)
             lost, self._lost = self._lost, False
             name = f"<run {self._generation + 1}>"
@@ -130,7 +135,7 @@ class LiveSession:
             self.vacate()
         if self._worker is None:
             worker = await self._pool.checkout()
-            worker.bind(SessionAuthority(self._services, worker, self._pool.jail_of(worker)))
+            worker.bind(SessionAuthority(self._services, worker, self._pool.jails.of(worker)))
             self._worker = worker
         return self._worker
 

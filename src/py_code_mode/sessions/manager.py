@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import re
@@ -13,6 +14,7 @@ from typing import Final
 
 from py_code_mode.errors import (
     CapacityError,
+    CodeModeError,
     CodeTooLargeError,
     InvalidArgumentError,
     InvalidSessionIdError,
@@ -50,7 +52,8 @@ class SessionManager:
     async def __aenter__(self) -> SessionManager:
         await self.pool.__aenter__()
         watch = Watch(self.pool, self.limits)
-        self._tasks = [asyncio.create_task(work()) for work in (watch.run, self._expire)]
+        works = (watch.run, self._expire, self._look_at_tools)
+        self._tasks = [asyncio.create_task(work()) for work in works]
         self._open = True
         return self
 
@@ -84,7 +87,7 @@ class SessionManager:
         try:
             return await session.run(code, timeout_s=timeout_s, on_event=on_event)
         finally:
-            self.pool.refill()
+            self.pool.refill(jails=self._services.tools.known)
 
     def knows(self, session_id: SessionId) -> bool:
         """True where a session of this id has run something."""
@@ -139,6 +142,13 @@ class SessionManager:
         victim = min(idle, key=lambda session: session.last_used)
         log.warning("session %s was evicted to make room", victim.id)
         victim.vacate()
+
+    async def _look_at_tools(self) -> None:
+        """Read the tools ahead of the first question for them."""
+        with contextlib.suppress(CodeModeError):  # whoever asks is told
+            await self._services.tools.list()
+        if self._services.tools.known:
+            self.pool.warm_idle()
 
     async def _expire(self) -> None:
         while True:

@@ -72,6 +72,11 @@ class Catalog:
         self._read: dict[str, tuple[str, Loaded]] = {}
         self._told: set[tuple[str, str]] = set()
 
+    @property
+    def known(self) -> bool:
+        """True where there were tools when they were read last."""
+        return self._tools is not None and bool(self._tools.by_name)
+
     async def tools(self) -> Tools:
         """Return the tools as the store has them now."""
         # Asked before the listing: a change in between costs a second listing, never a stale one.

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ class JailProcess(asyncio.Protocol):
 
     def __init__(self, jail_id: int, send_signal: Callable[[int], None]) -> None:
         self.id = jail_id
+        self.pid = 0
         self.pid = 0
         self._send_signal = send_signal
         self._loop = asyncio.get_running_loop()
@@ -136,6 +138,13 @@ class SessionJail:
         self._starting = asyncio.Lock()
         self._places = asyncio.Semaphore(_PARALLEL)
         self._process: JailProcess | None = None
+        self._users = 0
+        self._last_used = time.monotonic()
+
+    @property
+    def idle_s(self) -> float:
+        """The seconds since the last program ended; 0 while one runs."""
+        return 0.0 if self._users else time.monotonic() - self._last_used
 
     @property
     def process(self) -> JailProcess | None:
@@ -144,13 +153,24 @@ class SessionJail:
 
     async def run(self, program: Program) -> ProgramEnd:
         """Run a program to its end. Raises WorkerStartError."""
-        async with self._places:
-            process = await self._started()
-            return await process.run(program)
+        self._users += 1
+        try:
+            async with self._places:
+                process = await self._started()
+                return await process.run(program)
+        finally:
+            self._users -= 1
+            self._last_used = time.monotonic()
 
     async def warm(self) -> None:
         """Start the process ahead of need. Raises WorkerStartError."""
+        self._last_used = time.monotonic()
         await self._started()
+
+    def end(self) -> None:
+        """End the process; the next program starts another."""
+        if self._process is not None and self._process.alive:
+            self._process.kill()
 
     async def _started(self) -> JailProcess:
         async with self._starting:

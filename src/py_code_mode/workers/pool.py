@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
 from py_code_mode.models import Limits
-from py_code_mode.workers.jail import JailProcess, SessionJail
+from py_code_mode.workers.jail import JailProcess
+from py_code_mode.workers.jails import Jails
 from py_code_mode.workers.process import Worker
 from py_code_mode.workers.uids import Uids
 from py_code_mode.workers.zygote import Kernel, Zygote, ZygoteConfig
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 _PARALLEL_FORKS: Final = 2
 #: After this many forks a fresh zygote takes over, so that address layouts do not live for ever.
 _FORKS_PER_ZYGOTE: Final = 2000
-_TIERS: Final = "ABCD"
 
 
 class Pool:
@@ -41,9 +41,9 @@ class Pool:
         self._ids = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._homes: dict[int, tuple[Zygote, int | None]] = {}
-        self._jails: dict[int, SessionJail] = {}  # by the worker's id
-        self._jail_processes: dict[int, JailProcess] = {}  # by their own
+        self.jails = Jails(self._ids, lambda worker: self._homes.get(worker.id))
         self._idle: deque[Worker] = deque()
+        self._expected: deque[asyncio.Future[Worker]] = deque()
         self._discarded: set[int] = set()
         self._preparing = 0
         self._zygote: Zygote | None = None
@@ -61,7 +61,7 @@ class Pool:
             )
         try:
             await self._current_zygote()
-            self.refill()
+            self.refill(least=1)
         except BaseException:
             await self.aclose()
             raise
@@ -91,14 +91,29 @@ class Pool:
             worker = self._idle.popleft()
             if worker.alive:
                 return worker
+        if self._preparing > len(self._expected):
+            with contextlib.suppress(WorkerStartError):
+                return await self._next_prepared()
         return await self._fork()
 
-    def refill(self) -> None:
-        """Fork ahead of need, in the background; called after an answer is out."""
-        missing = self._limits.pool_size - len(self._idle) - self._preparing
+    def refill(self, *, least: int = 0, jails: bool = False) -> None:
+        """Fork ahead of need, in the background; called after an answer is out.
+
+        ``least`` is how many there must be at any rate; ``jails`` starts the jail of each too.
+        """
+        missing = max(least, self._limits.pool_size) - len(self._idle) - self._preparing
         for _ in range(missing):
             self._preparing += 1
-            self._background(self._prepare())
+            self._background(self._prepare(jails=jails))
+
+    def warm(self, worker: Worker) -> None:
+        """Start a worker's jail, in the background."""
+        self._background(self.jails.warm(worker))
+
+    def warm_idle(self) -> None:
+        """Start the jails of the workers that wait for a session, in the background."""
+        for worker in self._idle:
+            self.warm(worker)
 
     def discard(self, worker: Worker, cause: str = "closed") -> None:
         """End a worker and, in the background, remove its folder and free its uid.
@@ -109,16 +124,7 @@ class Pool:
             return
         self._discarded.add(worker.id)
         worker.kill(cause)
-        jail = self._jails.pop(worker.id, None)
-        if jail is not None and jail.process is not None:
-            jail.process.kill()
-        self._background(self._bury(worker, jail.process if jail else None))
-
-    def jail_of(self, worker: Worker) -> SessionJail:
-        """Return the jail in which a worker's tools run: its folder, its uid, no server files."""
-        if worker.id not in self._jails:
-            self._jails[worker.id] = SessionJail(lambda: self._start_jail(worker))
-        return self._jails[worker.id]
+        self._background(self._bury(worker, self.jails.let_go(worker)))
 
     async def measure(self, workers: list[Worker]) -> dict[int, int]:
         """Return the bytes on disk in each worker's folder, by worker id."""
@@ -144,15 +150,45 @@ class Pool:
         self._zygote = None
         self._retired.clear()
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, *, jails: bool) -> None:
         try:
             worker = await self._fork()
         except WorkerStartError as error:
             log.error("no worker could be forked ahead: %s", error)  # noqa: TRY400 - no bug of ours
+            self._hand_over(error)
             return
+        except BaseException:  # the pool is being closed
+            self._hand_over(WorkerStartError("the pool is closed"))
+            raise
         finally:
             self._preparing -= 1
-        self._idle.append(worker)
+        self._hand_over(worker)
+        if jails:
+            await self.jails.warm(worker)
+
+    def _hand_over(self, prepared: Worker | WorkerStartError) -> None:
+        """Give what was prepared to whoever waits for it, else keep it."""
+        while self._expected:
+            future = self._expected.popleft()
+            if future.done():
+                continue  # whoever waited has gone
+            if isinstance(prepared, Worker):
+                future.set_result(prepared)
+            else:
+                future.set_exception(prepared)
+            return
+        if isinstance(prepared, Worker):
+            self._idle.append(prepared)
+
+    async def _next_prepared(self) -> Worker:
+        future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+        self._expected.append(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._idle.append(future.result())
+            raise
 
     async def _fork(self) -> Worker:
         async with self._forking:
@@ -183,27 +219,6 @@ class Pool:
             pid, pidfd = await zygote.fork(worker.id, theirs, worker.folder, uid)
         await worker.attach(pid, pidfd)
 
-    async def _start_jail(self, worker: Worker) -> JailProcess:
-        if worker.id not in self._homes:
-            raise WorkerStartError("the session has ended")
-        zygote, uid = self._homes[worker.id]
-        jail_id = next(self._ids)
-        process = JailProcess(jail_id, lambda number: zygote.signal(jail_id, number))
-        self._jail_processes[jail_id] = process
-        await self._connect(process, zygote, worker.folder, uid)
-        await process.ready()
-        return process
-
-    async def _connect(
-        self, jail: JailProcess, zygote: Zygote, folder: str, uid: int | None
-    ) -> None:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
-        with theirs:
-            await asyncio.get_running_loop().create_connection(lambda: jail, sock=ours)
-            _, pidfd = await zygote.fork(jail.id, theirs, folder, uid, jail=True)
-        os.close(pidfd)
-
     async def _current_zygote(self) -> Zygote:
         async with self._starting:
             zygote = self._zygote
@@ -227,7 +242,8 @@ class Pool:
         zygote = Zygote(replace(self._config, root=root, uid_probe=probe), self._on_exit)
         await zygote.start()
         try:
-            _check_tier(zygote.kernel, self._min_tier, enforce=self._config.enforce)
+            if self._config.enforce:
+                zygote.kernel.check(self._min_tier)
         except SandboxUnavailableError:
             await zygote.stop()
             raise
@@ -236,9 +252,7 @@ class Pool:
         return zygote
 
     def _on_exit(self, worker_id: int, exit_code: int | None) -> None:
-        jail = self._jail_processes.pop(worker_id, None)
-        if jail is not None:
-            jail.on_exit()
+        self.jails.on_exit(worker_id)
         worker = self._workers.get(worker_id)
         if worker is None:
             return
@@ -277,16 +291,3 @@ class Pool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _check_tier(kernel: Kernel, least: str, *, enforce: bool) -> None:
-    if not enforce:
-        return
-    if kernel.tier in _TIERS and _TIERS.index(kernel.tier) <= _TIERS.index(least):
-        return
-    raise SandboxUnavailableError(
-        f"the sandbox reaches tier {kernel.tier} here and {least} is required (Landlock ABI"
-        f" {kernel.landlock}, seccomp {'yes' if kernel.seccomp else 'no'}, own uids"
-        f" {'yes' if kernel.own_uid else 'no'}). Run on Linux 5.13 or later with Landlock, or as"
-        ' root; for code you trust, sandbox="off" runs it without enforcement.'
-    )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from py_code_mode.errors import WorkerStartError
+from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
 from py_code_mode.models import Limits
 from py_code_mode.workers.control import Control
 
@@ -22,6 +22,7 @@ from py_code_mode.workers.control import Control
 _HOST_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 10.0
+_TIERS: Final = "ABCD"
 #: The only environment a zygote, and so a worker, ever has. None of it is the host's.
 _ENVIRONMENT: Final = {
     "LANG": "C.UTF-8",
@@ -79,6 +80,17 @@ class Kernel:
         return {(True, True): "A", (True, False): "B", (False, True): "C", (False, False): "D"}[
             bool(self.landlock), self.own_uid
         ]
+
+    def check(self, least: str) -> None:
+        """Raise SandboxUnavailableError where the tier is below ``least``."""
+        if self.tier in _TIERS and _TIERS.index(self.tier) <= _TIERS.index(least):
+            return
+        raise SandboxUnavailableError(
+            f"the sandbox reaches tier {self.tier} here and {least} is required (Landlock ABI"
+            f" {self.landlock}, seccomp {'yes' if self.seccomp else 'no'}, own uids"
+            f" {'yes' if self.own_uid else 'no'}). Run on Linux 5.13 or later with Landlock, or as"
+            ' root; for code you trust, sandbox="off" runs it without enforcement.'
+        )
 
 
 class Zygote:
