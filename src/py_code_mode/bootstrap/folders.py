@@ -26,15 +26,17 @@ def read_folder(path: Path, kind: Kind) -> list[Item]:
 
     Raises:
         ConfigurationError: there is no such folder or file.
+        StorageUnavailableError: it cannot be opened.
         BadItemsError: names every file that cannot be read.
     """
-    if not path.exists():
-        raise ConfigurationError(f"there is no {path}; give an existing folder")
-    if kind == "deps":
-        return _read_specs(path)
-    if not path.is_dir():
-        raise ConfigurationError(f"{path} is not a folder of {kind}")
-    return _read_files(_within(path, kind), kind)
+    with disk_errors(str(path)):
+        if not path.exists():
+            raise ConfigurationError(f"there is no {path}; give an existing folder")
+        if kind == "deps":
+            return _read_specs(path)
+        if not path.is_dir():
+            raise ConfigurationError(f"{path} is not a folder of {kind}")
+        return _read_files(_within(path, kind), kind)
 
 
 def write_folder(path: Path, kind: Kind, items: Iterable[Item]) -> None:

@@ -16,7 +16,7 @@ from py_code_mode.bootstrap.items import (
     NothingFoundError,
     Problem,
 )
-from py_code_mode.bootstrap.places import Place, open_target
+from py_code_mode.bootstrap.places import Place, folder_of, is_url, open_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ async def read_source(
         NothingFoundError: there is none of this kind.
         ConfigurationError, BadItemsError: it cannot be read.
     """
-    if "://" not in source:
-        items, shown = read_folder(Path(source), kind), source
+    if not is_url(source):
+        items, shown = read_folder(folder_of(source), kind), source
     else:
         store = open_target(source, kind, prefix=prefix, allow_insecure=allow_insecure)
         try:

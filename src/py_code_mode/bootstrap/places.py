@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,12 +11,17 @@ from py_code_mode.bootstrap.checking import normal_spec
 from py_code_mode.bootstrap.folders import REQUIREMENTS, read_folder
 from py_code_mode.bootstrap.items import Item, Kind
 from py_code_mode.bootstrap.prefixes import storage_prefix
+from py_code_mode.errors import ConfigurationError
 from py_code_mode.store.base import StoredSkill
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.redis_extra import redis_storage
 
 if TYPE_CHECKING:
     from py_code_mode.store.redis import RedisStorage
+
+
+_ADDRESS = re.compile("[:@=]")
+_PATH = re.compile(r"\.{0,2}/|[A-Za-z]:[\\/]")
 
 
 class Place(Protocol):
@@ -63,13 +69,34 @@ def open_target(where: str, kind: Kind, *, prefix: str, allow_insecure: bool = F
     Raises:
         ConfigurationError: for a URL or a prefix that cannot be used.
     """
-    if "://" not in where:
-        path = Path(where)
+    if not is_url(where):
+        path = folder_of(where)
         folder = path.parent if path.name == kind else path
         return Target(FileStorage(folder), folder)
     storage = redis_storage()
     whole = storage_prefix(prefix, kind)
     return Target(storage(where, prefix=whole, allow_insecure=allow_insecure), None)
+
+
+def is_url(where: str) -> bool:
+    """Tell a Redis from a folder."""
+    return "://" in where
+
+
+def folder_of(where: str) -> Path:
+    """Return the path of a folder, which need not exist.
+
+    Raises:
+        ConfigurationError: for what may be the address of a Redis, which is not repeated: as a
+            folder it would be made, and named like a password.
+    """
+    path = Path(where)
+    if is_url(where) or (_ADDRESS.search(where) and not _PATH.match(where) and not path.exists()):
+        raise ConfigurationError(
+            "a folder is needed, or a Redis URL, which begins with redis://, rediss:// or unix://; "
+            "begin the name of a folder that has ':', '@' or '=' with './'"
+        )
+    return path
 
 
 class _Redis:

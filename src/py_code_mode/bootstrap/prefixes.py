@@ -16,6 +16,8 @@ def storage_prefix(prefix: str, kind: Kind) -> str:
         >>> storage_prefix("agent:tools", "tools"), storage_prefix("team:a", "deps")
         ('agent', 'team:a')
     """
+    if "://" in prefix:
+        raise ConfigurationError("--prefix is what keys begin with, like agent:tools, and no URL")
     above, _, last = prefix.rpartition(":")
     if last == kind and above:
         return above

@@ -10,27 +10,29 @@ import argparse
 import asyncio
 import logging
 import os
-import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from py_code_mode.bootstrap.items import KINDS, BadItemsError, Item, NothingFoundError
 from py_code_mode.bootstrap.moves import Batch, bootstrap, compare, pull, read_source
-from py_code_mode.bootstrap.places import Target, open_target
+from py_code_mode.bootstrap.places import Target, folder_of, open_target
 from py_code_mode.cli.store_report import Report
+from py_code_mode.cli.store_secrets import Secrets
 from py_code_mode.errors import CodeModeError, ConfigurationError
 
-#: User and password in a URL, up to the last '@' of the word.
-_LOGIN = re.compile(r"://[^\s'\"]*@")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
+class _WrongUseError(Exception):
+    """Raised when arguments cannot be understood; they may have secrets."""
+
+
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints do not repeat the secret of a URL."""
+    """A parser that leaves it to its caller what to print of a complaint."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(without_secrets(message))
+        raise _WrongUseError(f"{self.format_usage()}{self.prog}: error: {message}")
 
 
 def main(
@@ -41,23 +43,33 @@ def main(
 ) -> int:
     """Run one command; returns its exit code. ``arguments`` default to the process's own."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    chosen = _parser(program, os.environ if environ is None else environ).parse_args(arguments)
-    report = Report(as_json=chosen.json)
+    words = sys.argv[1:] if arguments is None else arguments
+    variables = os.environ if environ is None else environ
+    secrets = Secrets([*words, variables.get("REDIS_URL", "")])
     try:
-        return asyncio.run(_run(chosen, report))
+        chosen = _parser(program, variables).parse_args(words)
+    except _WrongUseError as error:
+        sys.stderr.write(f"{secrets.hide(str(error))}\n")
+        return 2
+    return _complete(chosen, Report(as_json=chosen.json), secrets)
+
+
+def _complete(chosen: argparse.Namespace, report: Report, secrets: Secrets) -> int:
+    try:
+        code = asyncio.run(_run(chosen, report))
+        sys.stdout.flush()
     except BadItemsError as error:
         report.bad_items(error)
         return 1
     except CodeModeError as error:
-        report.failure(without_secrets(str(error)))
+        report.failure(error.code, secrets.hide(str(error)))
         return 1 if isinstance(error, NothingFoundError) else 2
+    except BrokenPipeError:  # whoever reads, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
-
-
-def without_secrets(text: str) -> str:
-    """Return ``text`` with the user and password of every URL in it hidden."""
-    return _LOGIN.sub("://***@", text)
+    return code
 
 
 async def _run(chosen: argparse.Namespace, report: Report) -> int:
@@ -97,7 +109,7 @@ async def _list(chosen: argparse.Namespace, target: Target, report: Report) -> i
 
 async def _pull(chosen: argparse.Namespace, target: Target, report: Report) -> int:
     place = target.place(chosen.type)
-    items = await pull(place, Path(chosen.dest))
+    items = await pull(place, folder_of(chosen.dest))
     report.pulled(chosen.dest, place.kind, items)
     return 0
 

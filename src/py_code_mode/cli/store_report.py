@@ -83,8 +83,10 @@ class Report:
             sys.stderr.write(f"{one_line(str(problem), 500)}\n")
         sys.stderr.write(f"py-code-mode: {len(error.bad)} problems; nothing was changed\n")
 
-    def failure(self, message: str) -> None:
+    def failure(self, code: str, message: str) -> None:
         """Print why nothing could be done."""
+        if self._as_json:
+            self._json({"error": {"code": code, "message": message}})
         sys.stderr.write(f"py-code-mode: {message}\n")
 
     def _json(self, value: Any) -> None:

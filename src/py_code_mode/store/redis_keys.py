@@ -77,8 +77,10 @@ class RedisKeys:
 def _checked(prefix: str) -> str:
     problem = _problem(prefix)
     if problem is not None:
+        # What was given in its place may be a URL, with a password.
+        shown = "this" if "://" in prefix else ascii(prefix)[:80]
         raise ConfigurationError(
-            f"{ascii(prefix)[:80]} is not a prefix for Redis keys: {problem}; give one like 'agent'"
+            f"{shown} is not a prefix for Redis keys: {problem}; give one like 'agent'"
         )
     return prefix
 
