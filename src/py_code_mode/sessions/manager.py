@@ -87,7 +87,9 @@ class SessionManager:
         try:
             return await session.run(code, timeout_s=timeout_s, on_event=on_event)
         finally:
-            self.pool.refill(jails=self._services.tools.known)
+            if self._services.tools.known:
+                self.pool.start_jails_ahead()
+            self.pool.refill()
 
     def knows(self, session_id: SessionId) -> bool:
         """True where a session of this id has run something."""
@@ -148,7 +150,7 @@ class SessionManager:
         with contextlib.suppress(CodeModeError):  # whoever asks is told
             await self._services.tools.list()
         if self._services.tools.known:
-            self.pool.warm_idle()
+            self.pool.start_jails_ahead()
 
     async def _expire(self) -> None:
         while True:

@@ -46,6 +46,7 @@ class Pool:
         self._expected: deque[asyncio.Future[Worker]] = deque()
         self._discarded: set[int] = set()
         self._preparing = 0
+        self._jails_ahead = False
         self._zygote: Zygote | None = None
         self._retired: set[Zygote] = set()
         self._starting = asyncio.Lock()
@@ -96,24 +97,26 @@ class Pool:
                 return await self._next_prepared()
         return await self._fork()
 
-    def refill(self, *, least: int = 0, jails: bool = False) -> None:
+    def refill(self, *, least: int = 0) -> None:
         """Fork ahead of need, in the background; called after an answer is out.
 
-        ``least`` is how many there must be at any rate; ``jails`` starts the jail of each too.
+        ``least`` is how many there must be at any rate.
         """
         missing = max(least, self._limits.pool_size) - len(self._idle) - self._preparing
         for _ in range(missing):
             self._preparing += 1
-            self._background(self._prepare(jails=jails))
+            self._background(self._prepare())
 
     def warm(self, worker: Worker) -> None:
         """Start a worker's jail, in the background."""
         self._background(self.jails.warm(worker))
 
-    def warm_idle(self) -> None:
-        """Start the jails of the workers that wait for a session, in the background."""
-        for worker in self._idle:
-            self.warm(worker)
+    def start_jails_ahead(self) -> None:
+        """From now on, and in the background, start the jails of the workers that wait too."""
+        if not self._jails_ahead:
+            self._jails_ahead = True
+            for worker in self._idle:
+                self.warm(worker)
 
     def discard(self, worker: Worker, cause: str = "closed") -> None:
         """End a worker and, in the background, remove its folder and free its uid.
@@ -150,7 +153,7 @@ class Pool:
         self._zygote = None
         self._retired.clear()
 
-    async def _prepare(self, *, jails: bool) -> None:
+    async def _prepare(self) -> None:
         try:
             worker = await self._fork()
         except WorkerStartError as error:
@@ -163,7 +166,7 @@ class Pool:
         finally:
             self._preparing -= 1
         self._hand_over(worker)
-        if jails:
+        if self._jails_ahead:
             await self.jails.warm(worker)
 
     def _hand_over(self, prepared: Worker | WorkerStartError) -> None:
