@@ -55,16 +55,22 @@ class Record(Mapping[str, Any]):
         return len(self._names())
 
     def _names(self) -> tuple[str, ...]:
-        names, scored = _names_of(type(self))
-        # A search score belongs to search results alone.
-        return names if getattr(self, "score", None) is None else scored
+        always, of_searches = _names_of(type(self))
+        found = tuple(name for name in of_searches if getattr(self, name) is not None)
+        return always + found if found else always
+
+
+#: Fields that belong to the results of searches alone: ``score``, best first, and ``ranking``,
+#: which is ``lexical`` where the operator let words do for meaning while that was unavailable.
+_OF_SEARCHES = ("score", "ranking")
 
 
 @cache
 def _names_of(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of a record's fields without a score, and with one where it has one."""
-    names = tuple(field.name for field in fields(kind))
-    return tuple(name for name in names if name != "score"), names
+    """Return the names of the fields a record always has, and of those that searches give it."""
+    names = [field.name for field in fields(kind)]
+    always = tuple(name for name in names if name not in _OF_SEARCHES)
+    return always, tuple(name for name in names if name in _OF_SEARCHES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +85,7 @@ class SkillRecord(Record):
     origin: str
     created_at: str
     score: float | None = None
+    ranking: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +116,7 @@ class ToolRecord(Record):
     tags: list[str]
     callables: list[str]
     score: float | None = None
+    ranking: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from py_code_mode.services.skills import SkillsService
 from py_code_mode.store.memory import MemorySkills
 
 HELLO = '"""Greet somebody."""\n\ndef run(name: str = "you"):\n    return f"Hello {name}"\n'
+FAREWELL = '"""Say goodbye."""\n\ndef run(): ...\n'
 PLAIN = "def run():\n    pass\n"
 
 
@@ -185,16 +186,18 @@ async def test_a_skill_broken_by_hand_is_listed_as_broken_and_can_be_read(
     assert (await agent.get("bad")).source == "def run(:\n"
 
 
-async def test_search_ranks_by_words_and_scores_what_it_finds(agent: SkillsService) -> None:
+async def test_search_ranks_by_meaning_and_scores_what_it_finds(agent: SkillsService) -> None:
     await agent.create("parseCSVFile", '"""Read a table."""\n' + PLAIN)
     await agent.create("fetch_page", '"""Get the tables of a web page."""\n' + PLAIN)
-    await agent.create("noise", PLAIN)
-    found = await agent.search("parse tables from csv files")
-    assert [skill.name for skill in found] == ["parseCSVFile", "fetch_page"]
-    assert found[0]["score"] > found[1]["score"] > 0
-    assert [skill.name for skill in await agent.search("table", limit=1)] == ["parseCSVFile"]
+    await agent.create("greet", '"""Say hello to a person."""\n' + PLAIN)
+    found = await agent.search("load comma separated spreadsheets")
+    assert found[0].name == "parseCSVFile"
+    scores = [skill["score"] for skill in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(score > 0 for score in scores)
+    assert "ranking" not in found[0]
+    assert [skill.name for skill in await agent.search("welcome somebody", limit=1)] == ["greet"]
     assert await agent.search("") == []
-    assert await agent.search("unrelated") == []
 
 
 async def test_search_sees_every_change_of_the_store(
@@ -203,6 +206,8 @@ async def test_search_sees_every_change_of_the_store(
     assert await agent.search("greet") == []
     await api.create("hello", HELLO)
     assert [skill.name for skill in await agent.search("greet")] == ["hello"]
+    await api.create("hello", FAREWELL, overwrite=True)
+    assert (await agent.search("greet"))[0].description == "Say goodbye."
     await api.delete("hello")
     assert await agent.search("greet") == []
 

@@ -9,15 +9,16 @@ from collections import OrderedDict
 from hashlib import blake2b
 
 from py_code_mode.errors import (
-    InvalidArgumentError,
     InvalidSkillError,
     SkillWritesDisabledError,
 )
 from py_code_mode.models import SkillDetail, SkillRecord
-from py_code_mode.search.lexical import Document, LexicalIndex
+from py_code_mode.search.lexical import Document
 from py_code_mode.services.operation import operation, operation_names
+from py_code_mode.services.search import Search
 from py_code_mode.services.skill_source import SkillSource, read_skill
 from py_code_mode.store.base import SkillStore, StoredSkill
+from py_code_mode.store.memory import MemoryVectors
 from py_code_mode.store.names import MAX_SEGMENT_BYTES, is_skill_name, skill_not_found
 from py_code_mode.text import check_description, one_line, plain, quoted
 
@@ -39,15 +40,23 @@ class SkillsService:
     """Operations on the skills of one store, for callers of one origin; holds no session's state.
 
     ``writes_allowed=False`` stops agent code, and nobody else, from creating and deleting.
+    ``search`` is shared by all services of the store; without one, vectors stay in memory.
     """
 
-    def __init__(self, store: SkillStore, *, origin: str, writes_allowed: bool = True) -> None:
+    def __init__(
+        self,
+        store: SkillStore,
+        *,
+        origin: str,
+        writes_allowed: bool = True,
+        search: Search[StoredSkill] | None = None,
+    ) -> None:
         self._store = store
         self._origin = origin
         self._writes_allowed = writes_allowed or origin != AGENT
         self._changeable = _AGENTS_MAY_CHANGE if origin == AGENT else None
         self._read = ReadSources()
-        self._searched: tuple[str, LexicalIndex, _AllDescribed] | None = None
+        self._search = search or Search("skills", MemoryVectors())
 
     @operation
     async def create(
@@ -109,15 +118,15 @@ class SkillsService:
 
     @operation
     async def search(self, query: str, limit: int = 10) -> SkillRecords:
-        """Return the skills that fit the words of ``query``, best first, each with a ``score``."""
-        if limit < 1:
-            raise InvalidArgumentError(
-                f"skills.search() needs a limit of at least 1, not {limit}", parameter="limit"
-            )
-        index, described = await self._index()
+        """Return the skills that fit ``query`` by meaning, best first, each with a ``score``.
+
+        Raises:
+            SearchUnavailableError: the operator's choice of embeddings does not work now.
+        """
+        hits = await self._search.find(_Searched(self._store, self._read), query, limit)
         return [
-            _record(*described[position], score=score)
-            for position, score in index.search(query, limit)
+            _record(hit.item, await self._read(hit.item.source), hit.score, hit.ranking)
+            for hit in hits
         ]
 
     @operation
@@ -131,15 +140,6 @@ class SkillsService:
         self._check_writable()
         await self._check_known(name)
         await self._store.remove(name, removable=self._changeable)
-
-    async def _index(self) -> tuple[LexicalIndex, _AllDescribed]:
-        # Asked before the listing: a change in between costs a second listing, never a stale one.
-        revision = await self._store.revision()
-        if self._searched is None or self._searched[0] != revision:
-            described = await self._described()
-            index = LexicalIndex([_document(*pair) for pair in described])
-            self._searched = (revision, index, described)
-        return self._searched[1:]
 
     async def _described(self) -> _AllDescribed:
         return [(stored, await self._read(stored.source)) for stored in await self._store.list()]
@@ -156,6 +156,23 @@ class SkillsService:
         if not is_skill_name(name):
             known = [stored.name for stored in await self._store.list()]
             raise skill_not_found(name[:MAX_SEGMENT_BYTES], known)
+
+
+class _Searched:
+    """The skills as a search sees them: what they say of themselves, and their parameters."""
+
+    def __init__(self, store: SkillStore, read: ReadSources) -> None:
+        self.revision = store.revision
+        self._store = store
+        self._read = read
+
+    async def items(self) -> dict[str, StoredSkill]:
+        return {stored.name: stored for stored in await self._store.list()}
+
+    async def documents(self, stored: StoredSkill) -> tuple[Document, ...]:
+        read = await self._read(stored.source)
+        names = " ".join(parameter["name"] for parameter in read.parameters)
+        return (Document(stored.name, f"{_description(stored, read)}\n{names}"),)
 
 
 class ReadSources:
@@ -194,7 +211,12 @@ def _check_name(name: str) -> None:
         raise InvalidSkillError(f"{quoted(name)} cannot be the name of a skill: {problem}")
 
 
-def _record(stored: StoredSkill, read: SkillSource, *, score: float | None = None) -> SkillRecord:
+def _record(
+    stored: StoredSkill,
+    read: SkillSource,
+    score: float | None = None,
+    ranking: str | None = None,
+) -> SkillRecord:
     return SkillRecord(
         name=stored.name,
         description=one_line(_description(stored, read)),
@@ -204,6 +226,7 @@ def _record(stored: StoredSkill, read: SkillSource, *, score: float | None = Non
         origin=stored.origin,
         created_at=stored.created_at,
         score=score,
+        ranking=ranking,
     )
 
 
@@ -211,8 +234,3 @@ def _description(stored: StoredSkill, read: SkillSource) -> str:
     if read.problem is not None:
         return f"broken, cannot be invoked: {stored.name}.py: {read.problem}"
     return stored.description or read.description
-
-
-def _document(stored: StoredSkill, read: SkillSource) -> Document:
-    names = " ".join(parameter["name"] for parameter in read.parameters)
-    return Document(stored.name, f"{_description(stored, read)}\n{names}")

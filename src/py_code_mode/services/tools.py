@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from py_code_mode.errors import InvalidArgumentError
 from py_code_mode.models import MIB, ToolRecord
-from py_code_mode.search.lexical import Document, LexicalIndex
+from py_code_mode.search.lexical import Document
 from py_code_mode.services.operation import operation
+from py_code_mode.services.search import Search
 from py_code_mode.store.base import ToolStore
+from py_code_mode.store.memory import MemoryVectors
 from py_code_mode.tools.base import Caller, Tool
-from py_code_mode.tools.catalog import Catalog, Tools
+from py_code_mode.tools.catalog import Catalog
 from py_code_mode.tools.cli import CliTool
 from py_code_mode.tools.definition import ToolDefinition
 
@@ -24,7 +25,8 @@ class ToolsService:
     """Operations on the tools of one store; holds no session's state.
 
     ``variables`` are the host's that definitions may refer to as ``${TOOL_…}``; a program may
-    print ``max_output_bytes`` on both its streams together.
+    print ``max_output_bytes`` on both its streams together. Without a ``search``, vectors stay in
+    memory.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class ToolsService:
         *,
         variables: Mapping[str, str] | None = None,
         max_output_bytes: int = MIB,
+        search: Search[Tool] | None = None,
     ) -> None:
         known = {
             name: value for name, value in (variables or {}).items() if name.startswith("TOOL_")
@@ -42,7 +45,7 @@ class ToolsService:
             return CliTool(definition, variables=known, max_output_bytes=max_output_bytes)
 
         self._catalog = Catalog(store, make)
-        self._searched: tuple[Tools, LexicalIndex] | None = None
+        self._search = search or Search("tools", MemoryVectors())
 
     @operation
     async def list(self) -> ToolRecords:
@@ -51,14 +54,15 @@ class ToolsService:
 
     @operation
     async def search(self, query: str, limit: int = 10) -> ToolRecords:
-        """Return the tools that fit the words of ``query``, best first, each with a ``score``."""
-        if limit < 1:
-            raise InvalidArgumentError(
-                f"tools.search() needs a limit of at least 1, not {limit}", parameter="limit"
-            )
-        tools = await self._catalog.tools()
-        found = self._index(tools).search(query, limit)
-        return [_scored(tools.records[position], score) for position, score in found]
+        """Return the tools that fit ``query`` by meaning, best first, each with a ``score``.
+
+        A tool is found by what it is and by each of its recipes.
+
+        Raises:
+            SearchUnavailableError: the operator's choice of embeddings does not work now.
+        """
+        hits = await self._search.find(_Searched(self._catalog), query, limit)
+        return [_scored(hit.item.record, hit.score, hit.ranking) for hit in hits]
 
     @operation
     async def describe(self, name: str) -> dict[str, Any]:
@@ -113,16 +117,28 @@ class ToolsService:
         """True where there were tools when they were looked at last."""
         return self._catalog.known
 
-    def _index(self, tools: Tools) -> LexicalIndex:
-        if self._searched is None or self._searched[0] is not tools:
-            index = LexicalIndex([_document(tool) for tool in tools.by_name.values()])
-            self._searched = (tools, index)
-        return self._searched[1]
+
+class _Searched:
+    """The tools as a search sees them: each by itself, and by every callable below it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def revision(self) -> str:
+        return (await self._catalog.tools()).revision
+
+    async def items(self) -> Mapping[str, Tool]:
+        return (await self._catalog.tools()).by_name
+
+    async def documents(self, tool: Tool) -> tuple[Document, ...]:
+        name = tool.record.name
+        parts = [
+            Document(f"{name} {each}", text) for each, text in tool.words_of_callables().items()
+        ]
+        return (Document(name, tool.words()), *parts)
 
 
-def _scored(record: ToolRecord, score: float) -> ToolRecord:
-    return ToolRecord(record.name, record.description, record.tags, record.callables, score)
-
-
-def _document(tool: Tool) -> Document:
-    return Document(tool.record.name, tool.words())
+def _scored(record: ToolRecord, score: float, ranking: str | None) -> ToolRecord:
+    return ToolRecord(
+        record.name, record.description, record.tags, record.callables, score, ranking
+    )

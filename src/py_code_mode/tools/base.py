@@ -54,6 +54,9 @@ class Tool(Protocol):
     def words(self) -> str:
         """Return the text that a search reads: descriptions, tags, names of all it has."""
 
+    def words_of_callables(self) -> Mapping[str, str]:
+        """Return the same for each callable below the tool, by its name."""
+
     async def call(
         self, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], caller: Caller
     ) -> Any:

@@ -70,6 +70,10 @@ class CliTool:
         parameters = [f"{each.name} {each.description}" for each in definition.parameters]
         return "\n".join([definition.description, *definition.tags, *recipes, *parameters])
 
+    def words_of_callables(self) -> dict[str, str]:
+        """Return what each recipe says it does."""
+        return {each.name: each.description for each in self.definition.recipes.values()}
+
     async def call(
         self, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], caller: Caller
     ) -> Any:
