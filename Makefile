@@ -1,9 +1,11 @@
 # Every task of the project; `make` alone lists them. Variables: PYTHON (the interpreter to build
-# with), VENV (where to build), ARGS (passed on to pytest, the demo or the benchmarks).
+# with), VENV (where to build), STORAGE (where the demo keeps things: files or redis), ARGS (passed
+# on to pytest, the demo or the benchmarks).
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+STORAGE ?= files
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -13,8 +15,8 @@ PYTHON_FITS = $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info 
 .DELETE_ON_ERROR:
 .PHONY: demo test check fix docs bench constraints help
 
-demo: $(VENV)/.ready-data ## Run the guided tour; needs no model and no account
-	@$(BIN)/py-code-mode demo $(ARGS)
+demo: $(VENV)/.ready-$(if $(filter redis,$(STORAGE)),dev,data) ## Run the guided tour; needs no model, no account, no server
+	@$(BIN)/py-code-mode demo --storage $(STORAGE) $(ARGS)
 
 test: $(VENV)/.ready-dev ## Run all tests; those that need root skip elsewhere
 	@$(BIN)/python -m pytest $(ARGS)

@@ -7,6 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from redis_server import redis_prefix, shared_redis_url
+
+__all__ = ["redis_prefix", "shared_redis_url"]
+
 COMMAND = [str(Path(sys.executable).parent / "py-code-mode")]
 
 
@@ -69,8 +75,37 @@ def test_skills_of_a_folder_are_there(tmp_path: Path) -> None:
     assert done.stdout == "hi\n"
 
 
-def test_the_demo_shows_every_step_and_writes_the_chart(tmp_path: Path) -> None:
-    done = cli("demo", "--output", "out", cwd=tmp_path)
+def test_tools_of_a_folder_get_the_variables_that_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".code-mode" / "tools").mkdir(parents=True)
+    (tmp_path / ".code-mode" / "tools" / "env.yaml").write_text(
+        'name: show\ndescription: Show\ncommand: env\nenv: {KEY: "${TOOL_KEY}"}\noutput: lines\n'
+    )
+    monkeypatch.setenv("TOOL_KEY", "for tools")
+    monkeypatch.setenv("SERVER_KEY", "not for tools")
+    done = cli("run", "-c", "tools.show()", cwd=tmp_path)
+    assert "KEY=for tools" in done.stdout
+    assert "SERVER_KEY" not in done.stdout + done.stderr
+
+
+def test_a_redis_is_named_by_the_environment(
+    shared_redis_url: str, redis_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", shared_redis_url)
+    redis = ("run", "--redis", "-", "--prefix", redis_prefix)
+    assert cli(*redis, "-c", "x = artifacts.save('a', [1])", cwd=tmp_path).returncode == 0
+    assert cli(*redis, "-c", "artifacts.load('a')", cwd=tmp_path).stdout == "[1]\n"
+    monkeypatch.delenv("REDIS_URL")
+    done = cli(*redis, "-c", "1", cwd=tmp_path)
+    assert (done.returncode, "REDIS_URL" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("storage", ["files", "redis"])
+def test_the_demo_shows_every_step_and_writes_the_chart(storage: str, tmp_path: Path) -> None:
+    done = cli("demo", "--output", "out", "--storage", storage, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
+    for shown in ('"day": "mon"', "\n7\n", "prices-of-this-week"):
+        assert shown in done.stdout
     assert "every step ended as it must" in done.stdout
     assert (tmp_path / "out" / "chart.png").read_bytes().startswith(b"\x89PNG")

@@ -3,113 +3,74 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent, indent
-from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
+from py_code_mode.cli import demo_world
+from py_code_mode.cli.demo_redis import local_redis
+from py_code_mode.cli.demo_steps import STEPS, Step
 from py_code_mode.models import Limits, RunResult
+from py_code_mode.packages.installer import PackageInstaller
 from py_code_mode.sessions.session import Sandbox, Session
+from py_code_mode.store.base import Store
+from py_code_mode.store.file import FileStorage
+from py_code_mode.store.redis_extra import redis_storage
+from py_code_mode.tools.cli import find_program
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One run of the demo and how it must end (``error_type``, None for well)."""
-
-    title: str
-    code: str
-    ends: str | None = None
-    timeout_s: float = 60.0
-    loses_variables: bool = False
-
-
-_CHART: Final = """
-    import matplotlib.pyplot as plt
-    plt.figure(figsize=(6, 3))
-    plt.bar(["mon", "tue", "wed"], prices)
-    plt.title("Prices")
-    plt.show()
-    """
-
-STEPS: Final = (
-    Step("Variables persist from run to run", "prices = [3, 4, 8]"),
-    Step("... in the same process, with the last expression as the value", "sum(prices) / 3"),
-    Step(
-        "A skill is Python source that is kept, searched and invoked",
-        '''
-        skills.create("mean", """
-        "Mean of a list of numbers."
-
-        def run(numbers: list[float]) -> float:
-            return sum(numbers) / len(numbers)
-        """)
-        skills.create("report", """
-        "Numbers described in a sentence."
-
-        def run(numbers: list[float]) -> str:
-            return f"{len(numbers)} numbers, mean {skills.mean(numbers=numbers):.1f}"
-        """)
-        skills.report(numbers=prices)
-        ''',
-    ),
-    Step(
-        "Artifacts outlive the session",
-        """
-        artifacts.save("reports/prices.json", {"prices": prices}, description="This week")
-        artifacts.load("reports/prices.json")
-        """,
-    ),
-    Step(
-        "Agent code cannot start programs",
-        'import os\nos.system("cat /etc/passwd")',
-        ends="PermissionError",
-    ),
-    Step("... and finds none of the host's environment", 'os.environ.get("HOME", "")[:4]'),
-    Step(
-        "An endless loop ends at its deadline",
-        "while True:\n    pass",
-        ends="ExecutionTimeoutError",
-        timeout_s=1,
-    ),
-    Step("... and the variables are still there", "prices"),
-    Step("A chart comes back as a picture", _CHART),
-    Step(
-        "A crash ends this session's process only, and is told",
-        "print('about to crash')\nos._exit(3)",
-        ends="WorkerCrashed",
-        loses_variables=True,
-    ),
-    Step(
-        "... skills and artifacts are kept",
-        '[skill.name for skill in skills.list()], artifacts.load("reports/prices.json")',
-    ),
-)
-
-
-async def run(output: Path, *, sandbox: Sandbox) -> bool:
+async def run(output: Path, *, sandbox: Sandbox, redis: bool = False) -> bool:
     """Run every step; returns whether all ended as they must."""
     console = Console(highlight=False, soft_wrap=True)
     failures = 0
-    with tempfile.TemporaryDirectory(prefix="py-code-mode-demo-") as base:
-        limits = Limits(interrupt_grace_s=1)
-        async with Session.from_base(base, limits=limits, sandbox=sandbox) as session:
+    with ExitStack() as stack:
+        base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="py-code-mode-demo-")))
+        wheels = demo_world.write_wheel(base / "wheels").parent
+        url = stack.enter_context(demo_world.web_server())
+        async with Session(
+            await _storage(base, stack, redis=redis),
+            limits=Limits(interrupt_grace_s=1),
+            sandbox=sandbox,
+            installer=PackageInstaller(environ={}, find_links=[wheels], offline=True),
+        ) as session:
             tier = (await session.info())["sandbox"]["tier"]
-            console.print(f"A session on files in {base}, sandbox tier {tier}", style="bold")
+            where = session.storage.describe()
+            console.print(f"A session on {where}, sandbox tier {tier}", style="bold")
             for step in STEPS:
-                result = await session.run(dedent(step.code).strip(), timeout=step.timeout_s)
-                failures += not _show(console, step, result)
-                _write_pictures(console, result, output)
+                failures += not await _take(console, step, session, url, output)
     verdict = "every step ended as it must" if not failures else f"{failures} steps did not"
     console.print(f"\n{verdict}", style="bold green" if not failures else "bold red")
     return not failures
 
 
-def _show(console: Console, step: Step, result: RunResult) -> bool:
+async def _storage(base: Path, stack: ExitStack, *, redis: bool) -> Store:
+    """Return a storage that has the demo's tools."""
+    storage: Store = FileStorage(base)
+    if redis:
+        storage = redis_storage()(stack.enter_context(local_redis(base)))
+    for name, text in demo_world.TOOLS.items():
+        await storage.tools.add(name, text)
+    return storage
+
+
+async def _take(console: Console, step: Step, session: Session, url: str, output: Path) -> bool:
+    """Run a step and show it; returns whether it ended as it must."""
     console.print(f"\n{step.title}", style="bold")
-    console.print(Text(indent(dedent(step.code).strip(), ">>> ", lambda _: True), style="cyan"))
+    code = dedent(step.code).strip().replace("{url}", url)
+    console.print(Text(indent(code, ">>> ", lambda _: True), style="cyan"))
+    if step.program is not None and find_program(step.program) is None:
+        missing = f"{step.program} is not installed on this machine, and the rest goes on"
+        console.print(Text(missing, style="yellow"))
+        return True
+    result = await session.run(code, timeout=step.timeout_s)
+    _write_pictures(console, result, output)
+    return _show(console, step, result)
+
+
+def _show(console: Console, step: Step, result: RunResult) -> bool:
     if result.stdout:
         console.print(Text(result.stdout.rstrip()))
     if result.value is not None:
