@@ -67,6 +67,13 @@ class EndpointEmbedder:
         vector: Vectors = self.embed_docs([text])[0]
         return vector
 
+    def close(self) -> None:
+        """Close the connections; the next text opens others."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
     def _ask(self, texts: Sequence[str]) -> Vectors:
         answer = self._post({"model": self._model, "input": texts, "encoding_format": "float"})
         try:
@@ -86,9 +93,9 @@ class EndpointEmbedder:
         return vectors
 
     def _post(self, body: Mapping[str, Any]) -> Any:
-        import httpx2  # noqa: PLC0415 - an extra; _connected() said so where it is missing
-
         client = self._connected()
+        import httpx2  # noqa: PLC0415 - an extra; _connected() says so where it is missing
+
         for pause_s in self._pauses():
             try:
                 response = client.post(self._url, json=body)

@@ -75,7 +75,7 @@ def _words(text: str, *, lower: bool) -> Iterator[str]:
 def _spaced(char: str) -> str:
     """Return what is left of a character: with spaces around it where it is a word by itself."""
     category = unicodedata.category(char)
-    if char.isspace():
+    if category == "Zs" or char in "\t\n\r":
         return " "
     if category in {"Cc", "Cf", "Cn", "Co", "Cs"} or char == "\ufffd":
         return ""
