@@ -30,8 +30,9 @@ NO_SUCH_CALL: Final = ERRNO | errno.ENOSYS
 NOT_SUPPORTED: Final = ERRNO | errno.EOPNOTSUPP  # the same number as ENOTSUP on Linux
 PRETEND: Final = ERRNO | 0
 
-#: Stands in a check for the pid of the process that installs the filter.
+#: Stand in a check for the pid that the filter is installed for, and for its negative: its group.
 OWN_PID: Final = -1
+OWN_GROUP: Final = -2
 
 
 class Check(NamedTuple):
@@ -92,17 +93,20 @@ _Range = tuple[int, _Code]
 
 @dataclass(frozen=True)
 class FilterProgram:
-    """A compiled filter; ``pid_offsets`` are the byte positions where the own pid goes."""
+    """A compiled filter; the offsets are the byte positions where the own pid, or group, goes."""
 
     machine: Machine
     code: bytes = field(repr=False)
     pid_offsets: tuple[int, ...]
+    group_offsets: tuple[int, ...]
 
     def for_pid(self, pid: int) -> bytes:
         """Return the instructions for the process that has this pid."""
         code = bytearray(self.code)
         for offset in self.pid_offsets:
             struct.pack_into("=I", code, offset, pid)
+        for offset in self.group_offsets:
+            struct.pack_into("=i", code, offset, -pid)
         return bytes(code)
 
 
@@ -123,9 +127,12 @@ def compile_rules(
         _Instruction(_LOAD, _NUMBER_OFFSET),
         *_search(_ranges(machine, rules, default)),
     ]
-    # OWN_PID is no argument word, so these are the comparisons with it and nothing else.
-    slots = tuple(8 * i + 4 for i, instruction in enumerate(program) if instruction.k == OWN_PID)
-    return FilterProgram(machine, b"".join(i.pack() for i in program), slots)
+    # Neither is an argument word, so these are the comparisons with them and nothing else.
+    pids, groups = (
+        tuple(8 * i + 4 for i, instruction in enumerate(program) if instruction.k == stands_for)
+        for stands_for in (OWN_PID, OWN_GROUP)
+    )
+    return FilterProgram(machine, b"".join(i.pack() for i in program), pids, groups)
 
 
 def _ranges(machine: Machine, rules: Mapping[str, Action], default: int) -> list[_Range]:

@@ -24,7 +24,7 @@ MIB: Final = 1024 * 1024
 _LIBRARY_ROOM: Final = 1024 * MIB
 _THREAD_STACK: Final = 2 * MIB
 #: Processes and threads that a session's jail and its programs may have beside the worker's.
-_TOOL_PROCESSES: Final = 256
+TOOL_PROCESSES: Final = 256
 SOCKET_FD: Final = 3
 
 
@@ -149,7 +149,7 @@ def _limit(confinement: Confinement, *, own_uid: bool) -> None:
         resource.RLIMIT_MSGQUEUE: 0,
     }
     if own_uid:  # without one the kernel would count every session's threads together
-        limits[resource.RLIMIT_NPROC] = confinement.max_threads + _TOOL_PROCESSES
+        limits[resource.RLIMIT_NPROC] = confinement.max_threads + TOOL_PROCESSES
     for what, value in limits.items():
         hard = resource.getrlimit(what)[1]
         bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)

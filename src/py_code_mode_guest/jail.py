@@ -21,11 +21,18 @@ import socket
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgpack
 
-from py_code_mode_guest.confine import Confinement, confine_jail, confine_slot
+from py_code_mode_guest.confine import (
+    TOOL_PROCESSES,
+    Confinement,
+    confine_jail,
+    confine_slot,
+)
+from py_code_mode_guest.processes import threads_in_all, threads_of_session
 from py_code_mode_guest.spawn import Spawner
 from py_code_mode_guest.talk import Pipes, Talk, Watched, open_pipes
 from py_code_mode_guest.wire import HEADER, pack
@@ -33,6 +40,8 @@ from py_code_mode_guest.wire import HEADER, pack
 _CHUNK: Final = 64 * 1024
 #: Python ignores these, and what is ignored stays so across exec.
 _DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
+
+_COUNT_EVERY_S: Final = 0.25
 
 #: Network allowed, and to which ports: slots are made per profile, for good.
 Profile = tuple[bool, tuple[int, ...] | None]
@@ -56,15 +65,24 @@ class Jail:
         self._send_lock = threading.Lock()
         self._free: dict[Profile, queue.LifoQueue[SlotThread]] = {}
         self._running: dict[int, Slot] = {}
-        self._makes: queue.SimpleQueue[SlotThread] = queue.SimpleQueue()
+        #: For the main thread, which is not confined: what a slot may not do for another.
+        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._reader = Slot(self, _MOST_TOOLS, Watched(sock.fileno(), self._read))
         self._readers_own: dict[str, Any] | None = None
+        self._threads_before = threads_in_all()
 
     def serve(self) -> None:
         """Answer the host until it closes the socket."""
         threading.Thread(target=self._serve, daemon=True).start()
         while True:
-            self._start(self._makes.get())
+            # With a uid of their own, the kernel counts a session's processes.
+            wait_s = None if self._confinement.own_uid else _COUNT_EVERY_S
+            try:
+                order = self._orders.get(timeout=wait_s)
+            except queue.Empty:
+                self._count()
+            else:
+                order()
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one frame; any slot may."""
@@ -76,7 +94,8 @@ class Jail:
         """Take a slot back whose program has ended."""
         self._running.pop(request_id, None)
         if isinstance(slot, SlotThread):
-            self._free[slot.profile].put(slot)
+            if slot.failure is None:
+                self._free[slot.profile].put(slot)
         else:
             self._readers_own = None
 
@@ -89,9 +108,21 @@ class Jail:
         """Return a program's whole environment."""
         return {"HOME": self._folder, "TMPDIR": self._folder, **variables}
 
+    def _count(self) -> None:
+        """End all programs where there are too many of them."""
+        if not self._running:
+            self._threads_before = threads_in_all()
+        elif threads_in_all() > self._threads_before + TOOL_PROCESSES:
+            if threads_of_session(os.getpid()) > TOOL_PROCESSES:
+                for request_id, slot in list(self._running.items()):
+                    slot.cancel(request_id)
+
     def _serve(self) -> None:
         try:
             self._reader.prepare()
+            if self._reader.failure is not None:
+                self.send({"type": "failed", "reason": self._reader.failure})
+                return
             self.send({"type": "ready"})
             while True:
                 if self._readers_own is None:
@@ -115,7 +146,8 @@ class Jail:
             end = HEADER.size + HEADER.unpack_from(received)[0]
             if len(received) < end:
                 return
-            message = msgpack.unpackb(bytes(received[HEADER.size : end]))
+            with memoryview(received)[HEADER.size : end] as body:
+                message = msgpack.unpackb(body)
             del received[:end]
             self._take(message)
 
@@ -124,7 +156,8 @@ class Jail:
         if message["type"] == "spawn":
             self._running[request_id] = self._slot_for(message)
         elif request_id in self._running:
-            self._running[request_id].cancel(request_id)
+            slot = self._running[request_id]
+            self._orders.put(lambda: slot.cancel(request_id))
 
     def _slot_for(self, request: dict[str, Any]) -> Slot:
         ports = request["ports"]
@@ -135,8 +168,8 @@ class Jail:
         try:
             slot = self._free.setdefault(profile, queue.LifoQueue()).get_nowait()
         except queue.Empty:
-            slot = SlotThread(self, profile)
-            self._makes.put(slot)
+            started = slot = SlotThread(self, profile)
+            self._orders.put(lambda: self._start(started))
         slot.requests.put(request)
         return slot
 
@@ -157,8 +190,9 @@ class Slot:
         self.profile = profile
         self._jail = jail
         self._watched = watched
-        self._failure: str | None = None
+        self.failure: str | None = None
         self._group = 0
+        self._turn = threading.Lock()  # guards the two below
         self._current = 0
         self._cancelled = 0
 
@@ -169,22 +203,28 @@ class Slot:
             self._spawner = Spawner(self._group, _DEFAULT_SIGNALS)
             self._jail.confine(self._group, self.profile)
         except Exception as error:  # noqa: BLE001 - told to the caller; the program never starts
-            self._failure = f"the jail could not be made: {error}"
+            self.failure = f"the jail could not be made: {error}"
 
     def execute(self, request: dict[str, Any]) -> None:
         """Run a program and tell the host how it ended."""
-        self._current = request["id"]
-        answer = _never_started(self._failure) if self._failure else self._run(request)
-        self._current = 0
+        with self._turn:
+            self._current = request["id"]
+        try:
+            answer = _never_started(self.failure) if self.failure else self._run(request)
+        except Exception as error:  # noqa: BLE001 - memory, descriptors: told; the slot goes on
+            answer = _never_started(f"the jail could not run it: {type(error).__name__}: {error}")
+        with self._turn:
+            self._current = 0
         # First free, then answered: the next request may come with the answer.
         self._jail.release(self, request["id"])
         self._jail.send({**answer, "type": "ended", "id": request["id"]})
 
     def cancel(self, request_id: int) -> None:
         """End what this slot runs, if it still is that request."""
-        self._cancelled = request_id
-        if self._current == request_id and self._group:
-            os.killpg(self._group, signal.SIGKILL)
+        with self._turn:
+            self._cancelled = request_id
+            if self._current == request_id and self._group:
+                os.killpg(self._group, signal.SIGKILL)
 
     def _run(self, request: dict[str, Any]) -> dict[str, Any]:
         with open_pipes(with_input=bool(request["stdin"])) as pipes:
@@ -192,13 +232,13 @@ class Slot:
                 pid = self._start(request, pipes)
             except OSError as error:
                 return _never_started(f"{request['argv'][0]}: {error.strerror}")
-            if self._cancelled == request["id"]:  # while it was being started
-                os.killpg(self._group, signal.SIGKILL)
-            pipes.close_theirs()
-            deadline = time.monotonic() + request["timeout_s"]
-            limit = request["max_output_bytes"]
-            talk = Talk(pipes, request["stdin"], limit, deadline, self._watched)
             try:
+                if self._cancelled == request["id"]:  # while it was being started
+                    os.killpg(self._group, signal.SIGKILL)
+                pipes.close_theirs()
+                deadline = time.monotonic() + request["timeout_s"]
+                limit = request["max_output_bytes"]
+                talk = Talk(pipes, request["stdin"], limit, deadline, self._watched)
                 talk.until_exit(pid)
             finally:
                 os.killpg(self._group, signal.SIGKILL)
@@ -230,6 +270,8 @@ class SlotThread(Slot):
         self.prepare()
         while True:
             self.execute(self.requests.get())
+            if self.failure is not None:
+                return  # another call may find more room
 
 
 def _immortal_group() -> int:

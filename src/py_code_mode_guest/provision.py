@@ -44,7 +44,12 @@ def prepare(config: dict[str, Any]) -> tuple[Confinement, dict[str, Any]]:
         tool_rules=lockdown.ReadRules.open(
             _TOOL_TREES, hidden=[*config["hidden"], *_site_packages()], execute=True
         ),
-        tool_programs={network: compile_tool_filter(network=network) for network in (True, False)},
+        tool_programs={
+            network: compile_tool_filter(
+                network=network, own_uid=report["own_uid"], landlock_abi=report["landlock"]
+            )
+            for network in (True, False)
+        },
         root=config["root"],
         zygote_pid=os.getpid(),
         address_space=pages[0] * resource.getpagesize(),

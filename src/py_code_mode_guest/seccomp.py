@@ -34,7 +34,9 @@ __all__ = [
     "DENY",
     "ERRNO",
     "KILL_PROCESS",
+    "METADATA",
     "POLICY",
+    "XATTR",
     "Case",
     "FilterProgram",
     "compile_filter",
@@ -65,11 +67,11 @@ _HARMLESS: Final = """
 """.split()  # noqa: SIM905 - a list of strings of this length reads worse
 
 #: Neither Landlock nor anything else but the owner's uid guards the metadata of files.
-_METADATA: Final = (
+METADATA: Final = (
     "chmod", "chown", "fchmod", "fchmodat", "fchmodat2", "fchown", "fchownat", "futimesat",
     "lchown", "utime", "utimensat", "utimes",
 )
-_XATTR: Final = (
+XATTR: Final = (
     "fgetxattr", "flistxattr", "fremovexattr", "fsetxattr", "getxattr", "getxattrat", "lgetxattr",
     "listxattr", "listxattrat", "llistxattr", "lremovexattr", "lsetxattr", "removexattr",
     "removexattrat", "setxattr", "setxattrat",
@@ -115,7 +117,7 @@ _IPPROTO_TCP: Final = Check(1, (6,)), Check(2, (1, 4, 5, 6, 12, 18))
 POLICY: Final[Mapping[str, Action]] = {
     **dict.fromkeys(_HARMLESS, ALLOW),
     # shutil and tempfile take these for a file system without extended attributes.
-    **dict.fromkeys(_XATTR, NOT_SUPPORTED),
+    **dict.fromkeys(XATTR, NOT_SUPPORTED),
     # Their flags are behind a pointer, out of our sight; libc falls back to the older call.
     "clone3": NO_SUCH_CALL,
     "openat2": NO_SUCH_CALL,
@@ -155,7 +157,7 @@ def policy(*, own_uid: bool, truncate: bool) -> Mapping[str, Action]:
             own affair. Otherwise changing them is skipped and reported as a success.
         truncate: ``truncate(path)`` is guarded by Landlock (ABI 3 or later).
     """
-    rules = {**POLICY, **dict.fromkeys(_METADATA, ALLOW if own_uid else PRETEND)}
+    rules = {**POLICY, **dict.fromkeys(METADATA, ALLOW if own_uid else PRETEND)}
     return {**rules, "truncate": ALLOW} if truncate else rules
 
 

@@ -180,5 +180,13 @@ _NUMBERS: Final[Mapping[str, tuple[int, int | None]]] = {
     "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
     "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
     "pidfd_getfd": (438, 438), "process_madvise": (440, 440), "mount_setattr": (442, 442),
+    "shmat": (30, 196), "shmctl": (31, 195), "semop": (65, 193), "semctl": (66, 191),
+    "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187), "semtimedop": (220, 192),
+    "mq_unlink": (241, 181), "inotify_init": (253, None), "inotify_init1": (294, 26),
+    # Allowed there to a program for itself.
+    "rt_sigqueueinfo": (129, 138), "setpriority": (141, 140), "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119), "tkill": (200, 130), "sched_setaffinity": (203, 122),
+    "ioprio_set": (251, 30), "rt_tgsigqueueinfo": (297, 240), "sendmmsg": (307, 269),
+    "sched_setattr": (314, 274), "pidfd_send_signal": (424, 424),
 }
 # fmt: on

@@ -54,14 +54,19 @@ class Pipes:
 @contextmanager
 def open_pipes(*, with_input: bool) -> Iterator[Pipes]:
     """Open the pipes of one program; without input it reads from nothing."""
-    if with_input:
-        their_in, our_in = os.pipe()
+    made: list[int] = []
+    try:
+        made += os.pipe() if with_input else [os.open(os.devnull, os.O_RDONLY)]
+        made += [*os.pipe(), *os.pipe()]
+    except OSError:
+        for fd in made:
+            os.close(fd)
+        raise
+    our_out, their_out, our_err, their_err = made[-4:]
+    our_in = made[1] if with_input else None
+    if our_in is not None:
         os.set_blocking(our_in, False)
-    else:
-        their_in, our_in = os.open(os.devnull, os.O_RDONLY), None
-    our_out, their_out = os.pipe()
-    our_err, their_err = os.pipe()
-    pipes = Pipes(our_in, our_out, our_err, [their_in, their_out, their_err])
+    pipes = Pipes(our_in, our_out, our_err, [made[0], their_out, their_err])
     pipes.ours = {fd for fd in (our_in, our_out, our_err) if fd is not None}
     try:
         yield pipes

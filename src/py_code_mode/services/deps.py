@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Collection
+from typing import Final
 
 from packaging.utils import canonicalize_name
 
@@ -15,7 +16,6 @@ from py_code_mode.errors import (
     DepsError,
     InvalidDepError,
     RuntimeDepsDisabledError,
-    StorageUnavailableError,
 )
 from py_code_mode.packages.folders import PackageFolder, folder_key
 from py_code_mode.packages.installer import PackageInstaller
@@ -25,6 +25,12 @@ from py_code_mode.store.base import DepStore, Resolutions
 from py_code_mode.text import close_matches, one_line, quoted
 
 log = logging.getLogger(__name__)
+
+#: A run waits so long for the list, and then goes on with the packages there were.
+_RUN_WAITS_S: Final = 0.25
+#: A look that takes longer has failed; after one that failed there is a pause.
+_LOOK_S: Final = 5.0
+_PAUSE_S: Final = 3.0
 
 # Annotations below a method called ``list`` need another name for the type.
 Specs = list[str]
@@ -53,7 +59,10 @@ class DepsService:
         self._preloaded = frozenset(preloaded)
         self._resolutions = resolutions
         self._changing = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
         self._looked_at = -math.inf
+        self._away = False
+        self._uses = 0
         self._last: PackageFolder | None = None
         self._last_specs: frozenset[str] = frozenset()
         self._failed: tuple[Specs, DepsError] | None = None
@@ -143,15 +152,18 @@ class DepsService:
 
         It is that of the stored list if that is installed, else the last one there was: this
         installs nothing and does not fail. ``max_age_s`` is how old the answer may be; a change
-        made through this service is never missed.
+        made through this service is never missed. A store that does not answer holds nobody up for
+        long, and is asked again after a few seconds.
         """
         now = time.monotonic()
-        if now - self._looked_at >= max_age_s:
+        due_s = max(max_age_s, _PAUSE_S) if self._away else max_age_s
+        if self._looking is None and now - self._looked_at >= due_s:
             self._looked_at = now
-            try:
-                await self._look()
-            except StorageUnavailableError as error:
-                log.warning("sessions keep the packages they have: %s", error.message)
+            self._looking = asyncio.create_task(self._look_once())
+        if self._looking is not None:
+            # All who ask meanwhile share the look, and the time it may cost them.
+            left_s = self._looked_at + _RUN_WAITS_S - now
+            await asyncio.wait({self._looking}, timeout=max(0.0, left_s))
         return self._last
 
     @property
@@ -164,20 +176,35 @@ class DepsService:
         """Why the list could not be installed when that was tried last; None where it could."""
         return None if self._failed is None else self._failed[1]
 
+    async def _look_once(self) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                await self._look()
+        except Exception as error:  # noqa: BLE001 - told; no run fails for it
+            self._away = True
+            reason = getattr(error, "message", "") or type(error).__name__
+            log.warning("sessions keep the packages they have: %s", reason)
+        else:
+            self._away = False
+        finally:
+            self._looking = None
+
     async def _look(self) -> None:
+        uses = self._uses
         try:
             wanted = self._wanted(await self._store.list())
         except InvalidDepError:
             wanted = self._last_specs  # ``sync`` and ``ensure`` say what is wrong
         if self._last is not None and wanted == self._last_specs:
-            if await self._installer.holds(self._last):
+            if await self._installer.holds(self._last) or uses != self._uses:
                 return
             self._last = None
         found = None
         if wanted:
             constraints = await self._settled(folder_key(wanted))
             found = await self._installer.find(wanted, constraints=constraints)
-        if found is not None or not wanted:
+        # What was changed here meanwhile is newer than what this look has read.
+        if uses == self._uses and (found is not None or not wanted):
             self._use(found, wanted)
 
     async def _sync(self, stored: Specs) -> PackageFolder | None:
@@ -211,6 +238,7 @@ class DepsService:
 
     def _use(self, folder: PackageFolder | None, specs: frozenset[str]) -> None:
         self._last, self._last_specs, self._failed = folder, specs, None
+        self._uses += 1
 
     async def _settled(self, key: str) -> tuple[str, ...]:
         return await self._resolutions.get(key) if self._resolutions is not None else ()

@@ -28,9 +28,9 @@ _PARALLEL: Final = 32
 class JailProcess(asyncio.Protocol):
     """One jail process: programs side by side, each ended by its own time-out."""
 
-    def __init__(self, jail_id: int, send_signal: Callable[[int], None]) -> None:
+    def __init__(self, jail_id: int, worker_id: int, send_signal: Callable[[int], None]) -> None:
         self.id = jail_id
-        self.pid = 0
+        self.worker_id = worker_id
         self.pid = 0
         self._send_signal = send_signal
         self._loop = asyncio.get_running_loop()

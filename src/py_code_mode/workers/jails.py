@@ -53,13 +53,14 @@ class Jails:
             if jail.idle_s > _KEPT_IDLE_S:
                 jail.end()
 
-    def let_go(self, worker: Worker) -> JailProcess | None:
-        """End a worker's jail for good; returns the process that is about to end."""
-        jail = self._by_worker.pop(worker.id, None)
-        if jail is None:
-            return None
-        jail.end()
-        return jail.process
+    def let_go(self, worker: Worker) -> list[JailProcess]:
+        """End a worker's jail for good; returns the processes that are about to end."""
+        self._by_worker.pop(worker.id, None)
+        # One that is still being started is among them.
+        theirs = [process for process in self.processes if process.worker_id == worker.id]
+        for process in theirs:
+            process.kill()
+        return theirs
 
     def on_exit(self, process_id: int) -> None:
         """A process of the zygote's has ended; told here in case it was a jail."""
@@ -68,18 +69,31 @@ class Jails:
             jail.on_exit()
 
     async def _start(self, worker: Worker) -> JailProcess:
-        home = self._home(worker)
-        if home is None:
-            raise WorkerStartError("the session has ended")
-        zygote, uid = home
+        zygote, uid = self._living(worker)
         jail_id = next(self._ids)
-        process = JailProcess(jail_id, lambda number: zygote.signal(jail_id, number))
-        self._processes[jail_id] = process
+        process = JailProcess(jail_id, worker.id, lambda number: zygote.signal(jail_id, number))
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
         with theirs:
             await asyncio.get_running_loop().create_connection(lambda: process, sock=ours)
-            process.pid, pidfd = await zygote.fork(jail_id, theirs, worker.folder, uid, jail=True)
-        os.close(pidfd)
-        await process.ready()
+            self._processes[jail_id] = process
+            try:
+                self._living(worker)
+                process.pid, pidfd = await zygote.fork(
+                    jail_id, theirs, worker.folder, uid, jail=True
+                )
+                os.close(pidfd)
+                await process.ready()
+                self._living(worker)
+            except BaseException as error:  # nobody waits for it any more
+                process.kill()
+                if process.pid == 0 and isinstance(error, WorkerStartError):
+                    self.on_exit(jail_id)  # it never was one
+                raise
         return process
+
+    def _living(self, worker: Worker) -> tuple[Zygote, int | None]:
+        home = self._home(worker)
+        if home is None:
+            raise WorkerStartError("the session has ended")
+        return home

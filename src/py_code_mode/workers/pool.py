@@ -41,7 +41,7 @@ class Pool:
         self._ids = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._homes: dict[int, tuple[Zygote, int | None]] = {}
-        self.jails = Jails(self._ids, lambda worker: self._homes.get(worker.id))
+        self.jails = Jails(self._ids, self._home_of)
         self._idle: deque[Worker] = deque()
         self._expected: deque[asyncio.Future[Worker]] = deque()
         self._discarded: set[int] = set()
@@ -265,11 +265,14 @@ class Pool:
         if not self._closed:
             self.discard(worker)  # its folder and uid go back at once, whoever holds it
 
-    async def _bury(self, worker: Worker, jail: JailProcess | None) -> None:
+    def _home_of(self, worker: Worker) -> tuple[Zygote, int | None] | None:
+        return None if worker.id in self._discarded else self._homes.get(worker.id)
+
+    async def _bury(self, worker: Worker, jails: list[JailProcess]) -> None:
         """Once the processes are gone nothing can write any more: remove what they wrote."""
         zygote, uid = self._homes[worker.id]
         await zygote.exited(worker.id)
-        if jail is not None:
+        for jail in jails:
             await zygote.exited(jail.id)
         worker.on_exit(None)
         if zygote.alive:
