@@ -82,7 +82,9 @@ def query_terms(query: str) -> list[str]:
 
 def readable(text: str) -> str:
     """Return a text with its identifiers split: ``analyzeRepo`` becomes ``analyze Repo``."""
-    text = unicodedata.normalize("NFKC", text[:MAX_CHARS]).replace("_", " ")
+    # Lone surrogates have no UTF-8, which models behind a server are asked in.
+    text = text[:MAX_CHARS].encode(errors="replace").decode()
+    text = unicodedata.normalize("NFKC", text).replace("_", " ")
     return _WORDS.sub(lambda match: " ".join(_parts(match.group())), text)
 
 
