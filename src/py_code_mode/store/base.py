@@ -179,6 +179,28 @@ class VectorStore(Protocol):
         """
 
 
+class RecordStore(Protocol):
+    """Small records that expire: what servers know of sessions and of runs.
+
+    Keys are words of ``A-Z a-z 0-9 . _ -`` joined by ``:``, the first being the kind of record.
+    """
+
+    async def get(self, key: str) -> bytes | None:
+        """Return a record, None where there is none or its time is over."""
+
+    async def put(self, key: str, value: bytes, *, ttl_s: float) -> None:
+        """Save or replace a record, which is kept for ``ttl_s`` seconds."""
+
+    async def claim(self, key: str, value: bytes, *, ttl_s: float) -> bytes | None:
+        """Save a record unless there is one, which is then returned; None for whoever was first.
+
+        ``value`` must differ from that of every other claimant.
+        """
+
+    async def remove(self, key: str) -> None:
+        """Remove a record; removing one that is not there changes nothing."""
+
+
 class Store(Protocol):
     """A place where everything of one trust domain lives."""
 
@@ -192,6 +214,8 @@ class Store(Protocol):
     def deps(self) -> DepStore: ...
     @property
     def vectors(self) -> VectorStore: ...
+    @property
+    def records(self) -> RecordStore: ...
     @property
     def resolutions(self) -> Resolutions | None:
         """None where each host resolves packages for itself."""

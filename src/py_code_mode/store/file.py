@@ -8,6 +8,7 @@ import os
 from py_code_mode.store.file_artifacts import FileArtifacts
 from py_code_mode.store.file_deps import FileDeps
 from py_code_mode.store.file_errors import disk_errors
+from py_code_mode.store.file_records import FileRecords
 from py_code_mode.store.file_root import FileRoot
 from py_code_mode.store.file_skills import FileSkills
 from py_code_mode.store.file_tools import FileTools
@@ -34,6 +35,7 @@ class FileStorage:
         self.artifacts = FileArtifacts(self._root)
         self.deps = FileDeps(self._root)
         self.vectors = FileVectors(self._root)
+        self.records = FileRecords(self._root)
         self.resolutions = None
 
     def describe(self) -> str:

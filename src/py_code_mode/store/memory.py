@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from py_code_mode.store.base import KEPT_VERSIONS, StoredArtifact, StoredSkill
+from py_code_mode.store.memory_records import MemoryRecords
 from py_code_mode.store.names import (
     artifact_clash,
     artifact_not_found,
@@ -39,6 +40,7 @@ class MemoryStorage:
         self.artifacts = MemoryArtifacts()
         self.deps = MemoryDeps()
         self.vectors = MemoryVectors()
+        self.records = MemoryRecords()
         self.resolutions = None
 
     def describe(self) -> str:

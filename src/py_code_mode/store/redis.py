@@ -12,6 +12,7 @@ from py_code_mode.store.redis_bodies import RedisBodies
 from py_code_mode.store.redis_deps import RedisDeps
 from py_code_mode.store.redis_keys import RedisKeys
 from py_code_mode.store.redis_link import RedisClient, RedisLink
+from py_code_mode.store.redis_records import RedisRecords
 from py_code_mode.store.redis_resolutions import RedisResolutions
 from py_code_mode.store.redis_skills import RedisSkills
 from py_code_mode.store.redis_tools import RedisTools
@@ -29,7 +30,7 @@ class RedisStorage:
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS) or ``unix://``; give this or ``redis``.
-        redis: a client of ``redis.asyncio``, whose connections are used and left open.
+        redis: a client of ``redis.asyncio``; connections are made as it makes its own.
         prefix: what every key begins with.
         artifacts_path: a folder that all replicas share, for bodies over ``inline_max`` bytes.
         max_store_mb: what skills and artifacts may have together; None is no limit.
@@ -70,6 +71,7 @@ class RedisStorage:
         self.artifacts = RedisArtifacts(self._link, keys, usage, bodies)
         self.deps = RedisDeps(self._link, keys)
         self.vectors = RedisVectors(self._link, keys)
+        self.records = RedisRecords(self._link, keys)
         self.resolutions = RedisResolutions(self._link, keys)
 
     def describe(self) -> str:

@@ -12,8 +12,8 @@ from py_code_mode.errors import ConfigurationError
 COLLECTIONS = ("tools", "skills", "artifacts", "deps")
 #: The rest below it, which is ours.
 _OURS = (
-    *("changes", "incoming", "index", "lock", "resolved", "revision", "session", "usage"),
-    "versions",
+    *("changes", "execution", "incoming", "index", "lock", "resolved", "revision", "session"),
+    *("usage", "versions"),
 )
 MAX_PREFIX_CHARS = 200
 _GLOB = re.compile(r"([\\*?\[\]])")
@@ -65,6 +65,10 @@ class RedisKeys:
     def incoming(self, token: str) -> bytes:
         """Return the key of a body on its way in; it expires by itself."""
         return self._key(f"incoming:{token}")
+
+    def record(self, key: str) -> bytes:
+        """Return the key of a record that expires; ``key`` begins with its kind."""
+        return self._key(key)
 
     def pattern(self, kind: str) -> bytes:
         """Return the pattern that matches the keys of a collection and no others."""
