@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from py_code_mode_guest import lockdown
+from py_code_mode_guest.processes import threads_in_all
 
 MIB: Final = 1024 * 1024
 #: Room in the address space for libraries mapped later; their pages are the kernel's to drop.
 _LIBRARY_ROOM: Final = 1024 * MIB
 _THREAD_STACK: Final = 2 * MIB
 #: Processes and threads that a session's jail and its programs may have beside the worker's.
-TOOL_PROCESSES: Final = 256
+_TOOL_PROCESSES: Final = 256
+#: How many more than there are at its start, where the kernel counts those of all sessions as one.
+_COMMON_PROCESSES: Final = 2048
 SOCKET_FD: Final = 3
 
 
@@ -80,6 +83,8 @@ def confine_jail(
     """Give up what a jail does not need; :func:`confine_slot` does the rest, per program."""
     _detach(sock)
     _limit(confinement, own_uid=uid is not None)
+    if uid is None:
+        _set_limit(resource.RLIMIT_NPROC, threads_in_all() + _COMMON_PROCESSES)
     _take_uid(uid, confinement)
     _settle(folder)
     lockdown.close_all_fds_but([0, 1, 2, SOCKET_FD, *confinement.tool_rules.fds])
@@ -149,14 +154,18 @@ def _limit(confinement: Confinement, *, own_uid: bool) -> None:
         resource.RLIMIT_MSGQUEUE: 0,
     }
     if own_uid:  # without one the kernel would count every session's threads together
-        limits[resource.RLIMIT_NPROC] = confinement.max_threads + TOOL_PROCESSES
+        limits[resource.RLIMIT_NPROC] = confinement.max_threads + _TOOL_PROCESSES
     for what, value in limits.items():
-        hard = resource.getrlimit(what)[1]
-        bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (bounded, bounded))
+        _set_limit(what, value)
     with contextlib.suppress(OSError):  # no /proc, or a supervisor that fixed it: not security
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(fd, b"1000")
         os.close(fd)
     os.nice(5)
     threading.stack_size(_THREAD_STACK)
+
+
+def _set_limit(what: int, value: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (bounded, bounded))

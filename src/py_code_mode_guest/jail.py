@@ -26,13 +26,7 @@ from typing import Any, Final
 
 import msgpack
 
-from py_code_mode_guest.confine import (
-    TOOL_PROCESSES,
-    Confinement,
-    confine_jail,
-    confine_slot,
-)
-from py_code_mode_guest.processes import threads_in_all, threads_of_session
+from py_code_mode_guest.confine import Confinement, confine_jail, confine_slot
 from py_code_mode_guest.spawn import Spawner
 from py_code_mode_guest.talk import Pipes, Talk, Watched, open_pipes
 from py_code_mode_guest.wire import HEADER, pack
@@ -41,7 +35,6 @@ _CHUNK: Final = 64 * 1024
 #: Python ignores these, and what is ignored stays so across exec.
 _DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 
-_COUNT_EVERY_S: Final = 0.25
 
 #: Network allowed, and to which ports: slots are made per profile, for good.
 Profile = tuple[bool, tuple[int, ...] | None]
@@ -69,20 +62,12 @@ class Jail:
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._reader = Slot(self, _MOST_TOOLS, Watched(sock.fileno(), self._read))
         self._readers_own: dict[str, Any] | None = None
-        self._threads_before = threads_in_all()
 
     def serve(self) -> None:
         """Answer the host until it closes the socket."""
         threading.Thread(target=self._serve, daemon=True).start()
         while True:
-            # With a uid of their own, the kernel counts a session's processes.
-            wait_s = None if self._confinement.own_uid else _COUNT_EVERY_S
-            try:
-                order = self._orders.get(timeout=wait_s)
-            except queue.Empty:
-                self._count()
-            else:
-                order()
+            self._orders.get()()
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one frame; any slot may."""
@@ -107,15 +92,6 @@ class Jail:
     def environment(self, variables: dict[str, str]) -> dict[str, str]:
         """Return a program's whole environment."""
         return {"HOME": self._folder, "TMPDIR": self._folder, **variables}
-
-    def _count(self) -> None:
-        """End all programs where there are too many of them."""
-        if not self._running:
-            self._threads_before = threads_in_all()
-        elif threads_in_all() > self._threads_before + TOOL_PROCESSES:
-            if threads_of_session(os.getpid()) > TOOL_PROCESSES:
-                for request_id, slot in list(self._running.items()):
-                    slot.cancel(request_id)
 
     def _serve(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The processes of a kernel session: ending them all, and counting them."""
+"""The processes of a kernel session, ended all at once; and how many there are in all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ _SWEEPS: Final = 10
 class _Process(NamedTuple):
     group: int
     session: int
-    threads: int
 
 
 def end_session(leader: int) -> None:
@@ -33,13 +32,8 @@ def end_session(leader: int) -> None:
             return
 
 
-def threads_of_session(leader: int) -> int:
-    """Return how many threads the processes of a kernel session have together."""
-    return sum(process.threads for process in _processes() if process.session == leader)
-
-
 def threads_in_all() -> int:
-    """Return how many threads the machine has; cheap, and so the first thing to ask."""
+    """Return how many threads the machine has."""
     with open("/proc/loadavg", encoding="ascii") as file:
         return int(file.read().split()[3].partition("/")[2])
 
@@ -53,4 +47,4 @@ def _processes() -> Iterator[_Process]:
             with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as file:
                 fields = file.read().rpartition(")")[2].split()
             if fields[0] != "Z":
-                yield _Process(int(fields[2]), int(fields[3]), int(fields[17]))
+                yield _Process(int(fields[2]), int(fields[3]))

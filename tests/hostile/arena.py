@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import py_code_mode
-from hostile.attempt import Attempt, Setup, is_as_seen, words
+from hostile.attempt import PRELUDE, Attempt, Setup, is_as_seen, words
+from hostile.supplies import packages_in, stock
 from py_code_mode import Limits, MemoryStorage, RunResult
 from py_code_mode.models import SessionId
 from py_code_mode.services.registry import Services
@@ -41,6 +42,10 @@ LIMITS: Final = Limits(
     idle_cpu_s=0.5,
     pool_size=0,
 )
+#: Seconds that what an attempt leaves behind would sleep, by which it is found again.
+MARK: Final = 36543
+#: More than the programs of one jail that may run at once, of each kind of network.
+_MAX_SLOTS: Final = 100
 _ATTACKER: Final = SessionId("attacker")
 _SIBLING: Final = SessionId("sibling")
 _SIGNALS: Final = (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP, signal.SIGIO, signal.SIGURG)
@@ -72,6 +77,8 @@ class Arena:
             "sibling": pid,
             "sibling_uid": uid,
             "sibling_folder": folder,
+            "prelude": PRELUDE,
+            "mark": MARK,
             "victim": os.path.join(self._folder, "victim"),
             "source": os.path.dirname(os.path.abspath(py_code_mode.__file__)),
         }
@@ -101,7 +108,7 @@ class Arena:
     async def settle(self) -> None:
         """Assert that no process lives in this set-up but the zygote and the workers."""
         deadline = time.monotonic() + _SETTLING_S
-        while strangers := self._descendants() - {w.pid for w in self.manager.pool.workers}:
+        while strangers := self._strangers():
             assert time.monotonic() < deadline, f"leaked processes: {strangers}"
             await asyncio.sleep(0.02)
 
@@ -156,15 +163,22 @@ class Arena:
             "hostname": os.uname().nodename,
         }
 
+    def _strangers(self) -> set[int]:
+        """Return the processes of sessions, and what they left, but for workers and idle jails."""
+        jails = {jail.pid for jail in self.manager.pool.jails.processes}
+        ours = {worker.pid for worker in self.manager.pool.workers} | jails
+        # A jail has a few children that have ended: leaders of its programs' groups.
+        leaders = {pid for jail in jails for pid in _children(jail) if not _is_alive(pid)}
+        assert len(leaders) <= _MAX_SLOTS * len(jails)
+        return self._descendants() - ours - leaders | _marked()
+
     def _descendants(self) -> set[int]:
         found: set[int] = set()
         waiting = [self.facts["zygote"]]
         while waiting:
-            pid = waiting.pop()
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-                found |= {int(child) for child in children}
-                waiting += [int(child) for child in children]
+            children = _children(waiting.pop())
+            found |= children
+            waiting += children
         return found
 
     @contextmanager
@@ -265,7 +279,7 @@ async def arena(setup: Setup) -> AsyncIterator[Arena]:
     os.environ["HOSTILE_SECRET"] = CANARY
     servers = Servers(folder)
     try:
-        async with _open_manager(setup, folder) as manager:
+        async with await _open_manager(setup, folder) as manager:
             assert manager.pool.tier == setup.tier
             here = Arena(manager, folder, servers)
             await here.prepare()
@@ -274,7 +288,7 @@ async def arena(setup: Setup) -> AsyncIterator[Arena]:
                 assert await here.sibling_is_whole()
             zygote = here.facts["zygote"]
         assert not _is_alive(zygote)
-        assert sorted(os.listdir(folder)) == ["dgram", "stream", "victim"]
+        assert sorted(os.listdir(folder)) == [*("cache", "dgram", "stream", "victim", "wheels")]
         assert not _zombies()
     finally:
         servers.close()
@@ -282,15 +296,21 @@ async def arena(setup: Setup) -> AsyncIterator[Arena]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _open_manager(setup: Setup, folder: str) -> SessionManager:
+async def _open_manager(setup: Setup, folder: str) -> SessionManager:
+    storage = MemoryStorage()
+    await stock(storage)
+    installer = packages_in(Path(folder))
     config = ZygoteConfig(
         root=os.path.join(folder, "root"),
         limits=LIMITS,
         preload=PRELOAD,
+        readable=(installer.readable_folder(),),
         max_landlock_abi=setup.max_landlock_abi,
         command=setup.command,
     )
-    services = Services(MemoryStorage(), limits=LIMITS)
+    services = Services(
+        storage, limits=LIMITS, installer=installer, tool_variables={"TOOL_HELD": CANARY}
+    )
     return SessionManager(pool=Pool(config, min_tier="C"), services=services, limits=LIMITS)
 
 
@@ -317,6 +337,28 @@ def _tree(folder: str) -> list[tuple[object, ...]]:
                 *(os.listxattr(path), Path(path).read_bytes() if is_file else b""),
             )
         )
+    return found
+
+
+def _children(pid: int) -> set[int]:
+    """Return the children of all threads of a process."""
+    found: set[int] = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found |= set(
+                    map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+                )
+    return found
+
+
+def _marked() -> set[int]:
+    """Return what still runs with the attempts' mark in its command line, whoever its parent is."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and str(MARK) in (entry / "cmdline").read_text():
+                found.add(int(entry.name))
     return found
 
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from py_code_mode.models import RunResult
 
-_PRELUDE: Final = (Path(__file__).parent / "prelude.py").read_text(encoding="utf-8")
+#: What every attempt finds defined.
+PRELUDE: Final = (Path(__file__).parent / "prelude.py").read_text(encoding="utf-8")
 
 #: How a refusal reads: by the filter, by Landlock or file modes, by a call that is not there.
 REFUSED: Final = frozenset({"EPERM", "EACCES", "ENOSYS"})
@@ -81,7 +82,7 @@ class Attempt:
 
     def source(self, facts: dict[str, Any]) -> str:
         """Return what the guest runs."""
-        return f"{_PRELUDE}\nHOST.update({facts!r})\n{dedent(self.code).strip()}\n"
+        return f"{PRELUDE}\nHOST.update({facts!r})\n{dedent(self.code).strip()}\n"
 
 
 def words(result: RunResult) -> frozenset[str]:

@@ -3,6 +3,7 @@
 ``HOST`` holds facts that an attacker is assumed to know already (pids, paths, ports).
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -13,7 +14,8 @@ import time  # noqa: F401
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
+with contextlib.suppress(ImportError):  # a tool's program has none
+    import msgpack
 
 HOST: dict[str, Any] = {}
 libc = ctypes.CDLL(None, use_errno=True)
@@ -68,6 +70,16 @@ def syscall(call: str | int, *args: Any) -> str:
     ctypes.set_errno(0)
     got: int = libc.syscall(ctypes.c_long(number), *words)
     return errno.errorcode[ctypes.get_errno()] if got == -1 else f"done: {got}"
+
+
+def inside(code: str, tool: str = "python") -> list[str]:
+    """Run an attempt's code in a tool's program, this prelude before it; returns its ``said``."""
+    facts = {name: fact for name, fact in HOST.items() if name != "prelude"}
+    facts |= {"worker": os.getpid(), "home": os.getcwd()}
+    head = f"{HOST['prelude']}\nHOST.update({facts!r})\n"
+    script = f"{head}{code}\nimport json\nprint(json.dumps(said))"
+    words: list[str] = getattr(tools, tool)(script=script)  # type: ignore[name-defined]  # noqa: F821
+    return words
 
 
 def frame(message: object) -> bytes:

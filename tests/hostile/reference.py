@@ -13,6 +13,10 @@ from hostile import (
     test_network,
     test_processes,
     test_secrets,
+    test_tool_arguments,
+    test_tool_endings,
+    test_tool_programs,
+    test_tools,
 )
 from hostile.attempt import ALL, MAIN, Attempt, Setup
 
@@ -24,6 +28,10 @@ _FILES: Final = (
     test_kernel,
     test_bombs,
     test_frames,
+    test_tools,
+    test_tool_arguments,
+    test_tool_programs,
+    test_tool_endings,
 )
 _SETUP_NOTES: Final = {
     "own-uid": "as root: each session has a uid of its own (tier A)",
