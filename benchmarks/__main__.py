@@ -20,6 +20,8 @@ from benchmarks import (
     memory,
     peers,
     report,
+    retrieval,
+    search,
     tools,
     warm,
 )
@@ -28,7 +30,7 @@ from benchmarks.results import Bound, Results
 from benchmarks.sampling import Counts
 
 #: Measured while loops of the idle class keep the cores awake.
-GROUPS = (creation, warm, calls, memory, latency, peers, artifacts)
+GROUPS = (creation, warm, calls, memory, latency, peers, artifacts, retrieval, search)
 #: Measured without them: a fresh program of another scheduling group waits for a loop's whole
 #: slice, as the groups are equals whatever the class of what is in them.
 PROGRAM_GROUPS = (tools,)

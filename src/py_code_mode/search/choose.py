@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -127,6 +126,8 @@ def _is_loopback(host: str) -> bool:
 
 def _offered(name: str, argument: str) -> Embedder:
     """Return what a package offers under ``name``."""
+    from importlib import metadata  # noqa: PLC0415 - it takes 25 ms, for those who need it
+
     found = [*metadata.entry_points(group=GROUP, name=name)]
     if not found or not re.fullmatch(r"[\w.-]+", name):
         raise ConfigurationError(f"EMBEDDINGS={_shown(name)} is not known; use {_FORMS}")

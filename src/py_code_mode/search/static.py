@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from py_code_mode.search.embedder import Vectors
 from py_code_mode.search.lexical import MAX_CHARS
 from py_code_mode.search.wordpiece import WordPieces
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DATA = Path(__file__).with_name("data")
 #: Texts whose word pieces are looked up together; bounds the memory that takes.
