@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from py_code_mode.models import Limits
+from py_code_mode.models import Limits, SessionId
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.authority import SessionAuthority
 from py_code_mode.sessions.session import PRELOAD
@@ -20,6 +20,7 @@ from py_code_mode.workers.zygote import ZygoteConfig
 DATA = ("numpy", "pandas")
 ONE_PLUS_ONE = "1+1"
 _TIMEOUT_S = 60.0
+_ID = SessionId("bench")
 
 
 class Bench:
@@ -60,7 +61,7 @@ async def new_worker(pool: Pool, services: Services | None = None) -> Worker:
     """Return a worker that has answered its first run."""
     worker = await pool.checkout()
     jail = pool.jails.of(worker)
-    worker.bind(Bench() if services is None else SessionAuthority(services, worker, jail))
+    worker.bind(Bench() if services is None else SessionAuthority(services, worker, jail, _ID))
     await run(worker, ONE_PLUS_ONE)
     return worker
 

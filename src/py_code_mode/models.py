@@ -31,6 +31,7 @@ class Limits:
     max_code_bytes: int = MIB
     max_artifact_bytes: int = 48 * MIB
     max_pending_calls: int = 64
+    max_tool_calls: int = 1000  # of one run
     max_queue: int = 16
     max_sessions: int = 200
     pool_size: int = 2

@@ -48,7 +48,7 @@ async def run(manager: SessionManager) -> AsyncIterator[Run]:
     session = Run(manager)
     yield session
     if manager.knows(session.id):
-        manager.end(session.id)
+        await manager.end(session.id)
 
 
 @pytest_asyncio.fixture

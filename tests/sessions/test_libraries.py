@@ -76,5 +76,5 @@ async def test_random_numbers_differ_between_sessions(run: Run) -> None:
     other = Run(run.manager)
     code = "import random, uuid; [random.random(), str(uuid.uuid4())]"
     first, second = await run.value(code), await other.value(code)
-    other.manager.end(other.id)
+    await other.manager.end(other.id)
     assert first != second

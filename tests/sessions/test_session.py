@@ -211,7 +211,7 @@ async def test_churn_leaves_no_process_no_folder_and_no_descriptor() -> None:
         for i in range(60):
             name = SessionId(f"s{i}")
             await manager.run(name, "open('f', 'w').write('x'); import os; os.makedirs('a/b/c')")
-            manager.end(name)
+            await manager.end(name)
         deadline = time.monotonic() + 10
         while len(manager.pool._workers) > 3 and time.monotonic() < deadline:
             await asyncio.sleep(0.05)

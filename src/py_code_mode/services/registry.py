@@ -30,6 +30,7 @@ class Services:
         preloaded: the modules that no package may replace.
         tool_variables: those of the host that tool files may name (``TOOL_...``).
         embedder: what searches go by; None is the default table.
+        audit_args: whether the audit lines of tool calls show values, which may be secrets.
         search_fallback: ``lexical`` lets searches go by words while the embedder fails.
     """
 
@@ -45,7 +46,10 @@ class Services:
         tool_variables: Mapping[str, str] | None = None,
         embedder: Embedder | None = None,
         search_fallback: Fallback | None = None,
+        audit_args: bool = False,
     ) -> None:
+        self.limits = limits
+        self.audit_args = audit_args
         search = partial(Search, vectors=store.vectors, embedder=embedder, fallback=search_fallback)
         self.tools = ToolsService(
             store.tools,

@@ -10,10 +10,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from py_code_mode.errors import SessionBusyError, SessionClosedError
+from py_code_mode.errors import (
+    SessionBusyError,
+    SessionClosedError,
+    StorageUnavailableError,
+)
 from py_code_mode.models import Event, Limits, RunResult, SessionId, SessionState
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.authority import SessionAuthority
+from py_code_mode.sessions.records import SessionRecords
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.process import Worker
 from py_code_mode.workers.turn import Outcome
@@ -30,8 +35,16 @@ class LiveSession:
     """Runs one thing at a time on a worker that is its own, and says when variables were lost."""
 
     def __init__(
-        self, session_id: SessionId, *, pool: Pool, services: Services, limits: Limits
+        self,
+        session_id: SessionId,
+        *,
+        pool: Pool,
+        services: Services,
+        limits: Limits,
+        records: SessionRecords | None = None,
+        is_new: bool = False,
     ) -> None:
+        """Prepare a session. ``is_new`` where nobody can know the id: no record is looked for."""
         self.id = session_id
         self.last_used = time.monotonic()
         self._pool = pool
@@ -43,6 +56,9 @@ class LiveSession:
         self._generation = 0
         self._lost = False
         self._closed = False
+        self._records = records
+        self._recorded = False
+        self._remembered = is_new or records is None
 
     @property
     def occupied(self) -> bool:
@@ -66,6 +82,7 @@ class LiveSession:
         Raises SessionBusyError, SessionClosedError, WorkerStartError.
         """
         async with self._in_turn():
+            await self._remember()
             worker = await self._own_worker()
             if self._services.tools.known and _MAY_CALL_TOOLS.search(code):
                 self._pool.warm(worker)
@@ -77,6 +94,7 @@ class LiveSession:
             if outcome.crash is not None:
                 lost = True
                 self._let_go(outcome.crash.cause)
+            await self._record()
             return self._result(outcome, timeout_s, lost=lost)
 
     async def interrupt(self) -> bool:
@@ -91,6 +109,9 @@ class LiveSession:
             self._let_go("closed")
             self._generation = 0
             self._lost = False
+            self._remembered, self._recorded = True, False
+            if self._records is not None:
+                await self._records.remove(self.id)
 
     def vacate(self) -> None:
         """Give the worker up; the next run is told that the variables are lost."""
@@ -103,6 +124,28 @@ class LiveSession:
         self._closed = True
         self._let_go("closed")
 
+    async def _remember(self) -> None:
+        """Look once whether the session had runs elsewhere: then its variables are lost here."""
+        if self._remembered or self._records is None:
+            return
+        record = await self._records.load(self.id)
+        if record is not None:
+            self._generation, self._lost = record.generation, True
+        self._remembered = True
+
+    async def _record(self) -> None:
+        if self._records is None:
+            return
+        if self._recorded:
+            self._records.save_soon(self.id, self._generation)
+            return
+        try:
+            await self._records.save(self.id, self._generation)
+            self._recorded = True
+        except StorageUnavailableError as error:  # what ran has run, and is told
+            log.warning("the record of session %s is late: %s", self.id, error.message)
+            self._records.save_soon(self.id, self._generation)
+
     def _let_go(self, cause: str) -> None:
         if self._worker is not None:
             self._pool.discard(self._worker, cause)
@@ -110,7 +153,7 @@ class LiveSession:
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
-        if self._waiting >= self._limits.max_queue:
+        if self.busy and self._waiting >= self._limits.max_queue:
             raise SessionBusyError(
                 f"session {self.id} already has {self._waiting} runs waiting; try again when one"
                 " has ended, or use another session"
@@ -135,7 +178,8 @@ class LiveSession:
             self.vacate()
         if self._worker is None:
             worker = await self._pool.checkout()
-            worker.bind(SessionAuthority(self._services, worker, self._pool.jails.of(worker)))
+            jail = self._pool.jails.of(worker)
+            worker.bind(SessionAuthority(self._services, worker, jail, self.id))
             self._worker = worker
         return self._worker
 

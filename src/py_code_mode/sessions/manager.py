@@ -25,6 +25,7 @@ from py_code_mode.errors import (
 from py_code_mode.models import Event, Limits, RunResult, SessionId
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.live import LiveSession
+from py_code_mode.sessions.records import SessionRecords
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.watch import Watch
 
@@ -41,8 +42,17 @@ _REMEMBERED_S: Final = 24 * 3600.0
 class SessionManager:
     """Owns every session of a process. Use it with ``async with``; the pool is its own too."""
 
-    def __init__(self, *, pool: Pool, services: Services, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        services: Services,
+        limits: Limits,
+        records: SessionRecords | None = None,
+    ) -> None:
+        """Prepare a manager; with ``records``, sessions of other processes are known of."""
         self.pool = pool
+        self._records = records
         self.limits = limits
         self._services = services
         self._sessions: dict[SessionId, LiveSession] = {}
@@ -52,7 +62,9 @@ class SessionManager:
     async def __aenter__(self) -> SessionManager:
         await self.pool.__aenter__()
         watch = Watch(self.pool, self.limits)
-        works = (watch.run, self._expire, self._look_at_tools)
+        works = [watch.run, self._expire, self._look_at_tools]
+        if self._records is not None:
+            works.append(self._records.run)
         self._tasks = [asyncio.create_task(work()) for work in works]
         self._open = True
         return self
@@ -97,33 +109,56 @@ class SessionManager:
 
     async def interrupt(self, session_id: SessionId) -> bool:
         """Stop the session's run; False when idle. Raises SessionUnknownError."""
-        return await self._get(session_id).interrupt()
+        session = self._sessions.get(session_id)
+        if session is None:
+            await self._check_recorded(session_id)
+            return False
+        return await session.interrupt()
 
     async def reset(self, session_id: SessionId) -> None:
         """Clear the session's variables and folder. Raises SessionUnknownError."""
-        await self._get(session_id).reset()
-
-    def end(self, session_id: SessionId) -> None:
-        """End the session. Raises SessionUnknownError."""
-        self._get(session_id).close()
-        del self._sessions[session_id]
-
-    def _get(self, session_id: SessionId) -> LiveSession:
         session = self._sessions.get(session_id)
         if session is None:
+            await self._forget_recorded(session_id)
+        else:
+            await session.reset()
+
+    async def end(self, session_id: SessionId) -> None:
+        """End the session. Raises SessionUnknownError."""
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            session.close()
+            if self._records is not None:
+                await self._records.remove(session_id)
+        else:
+            await self._forget_recorded(session_id)
+
+    async def _check_recorded(self, session_id: SessionId) -> None:
+        """Raise SessionUnknownError unless another process has run something in the session."""
+        if self._records is None or await self._records.load(session_id) is None:
             raise SessionUnknownError(f"there is no session {session_id!r}")
-        return session
+
+    async def _forget_recorded(self, session_id: SessionId) -> None:
+        await self._check_recorded(session_id)
+        if self._records is not None:
+            await self._records.remove(session_id)
 
     def _get_or_create(self, session_id: SessionId | None) -> LiveSession:
         if not self._open:
             raise SessionClosedError("the sessions are closed; open them with `async with`")
+        is_new = session_id is None
         session_id = session_id or new_session_id()
         session = self._sessions.get(session_id)
         if session is None or not session.occupied:
             self._make_room()
         if session is None:
             session = LiveSession(
-                session_id, pool=self.pool, services=self._services, limits=self.limits
+                session_id,
+                pool=self.pool,
+                services=self._services,
+                limits=self.limits,
+                records=self._records,
+                is_new=is_new,
             )
             self._sessions[session_id] = session
         return session
@@ -161,7 +196,8 @@ class SessionManager:
                 if session.busy or idle_s < self.limits.session_idle_timeout_s:
                     continue
                 session.vacate()
-                if idle_s > self.limits.session_idle_timeout_s + _REMEMBERED_S:
+                remembered_s = 0.0 if self._records is not None else _REMEMBERED_S
+                if idle_s > self.limits.session_idle_timeout_s + remembered_s:
                     del self._sessions[session.id]
 
     def _check_code(self, code: str) -> None:

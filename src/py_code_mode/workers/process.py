@@ -77,6 +77,11 @@ class Worker(asyncio.Protocol):
         """True while a run is under way."""
         return self._turn is not None
 
+    @property
+    def runs(self) -> int:
+        """How many runs there were, the one under way included."""
+        return self._runs
+
     def time_left(self) -> float:
         """Return the seconds until the deadline of the run under way; 0 where there is none."""
         return self._turn.time_left() if self._turn is not None else 0.0

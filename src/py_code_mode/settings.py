@@ -1,0 +1,207 @@
+"""The session server's settings, read once from an environment; every bad value is told at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from py_code_mode.errors import ConfigurationError
+from py_code_mode.models import MIB, Limits
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+_MIN_TOKEN: Final = 16
+_MAX_PORT: Final = 65535
+
+
+def _whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError("must be a whole number") from None
+        if not low <= value <= high:
+            raise ValueError(
+                f"must be at least {low}" + (f" and at most {high}" if high < math.inf else "")
+            )
+        return value
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError("must be a number of seconds over 0")
+    return value
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise ValueError("must be true or false")
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    tokens = _words(text)
+    if not tokens:
+        raise ValueError("must have a token; make one with: openssl rand -hex 32")
+    if any(len(token) < _MIN_TOKEN for token in tokens):
+        raise ValueError(f"has a token of less than {_MIN_TOKEN} characters")
+    if not all(token.isascii() and token.isprintable() and " " not in token for token in tokens):
+        raise ValueError("must be printable ASCII without spaces")
+    return tokens
+
+
+_SANDBOX: Final = _one_of("auto", "off")
+_TIER: Final = _one_of("A", "B", "C", "D", "none")
+_LOG_FORMAT: Final = _one_of("text", "json")
+_LOG_LEVEL: Final = _one_of("debug", "info", "warning", "error")
+
+
+def _setting(
+    variable: str, read: Callable[[str], Any], default: Any, *, secret: bool = False
+) -> Any:
+    about = {"variable": variable, "read": read, "secret": secret}
+    return field(default=default, metadata=about, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator may set; units are in the names, the variable in each field's metadata."""
+
+    tokens: tuple[str, ...] = _setting("CONTAINER_AUTH_TOKEN", _tokens, (), secret=True)
+    redis_url: str = _setting("REDIS_URL", str, "", secret=True)
+    redis_prefix: str = _setting("REDIS_PREFIX", str, "agent")
+    storage_path: str = _setting("STORAGE_PATH", str, "")
+    config_path: str = _setting("CONFIG_PATH", str, "")
+    artifacts_path: str = _setting("ARTIFACTS_PATH", str, "")
+    artifact_inline_max: int = _setting("ARTIFACT_INLINE_MAX", _whole(0), MIB)
+    max_store_mb: int = _setting("MAX_STORE_MB", _whole(0), 0)
+    store_timeout_s: float = _setting("STORE_TIMEOUT", _seconds, 5.0)
+    host: str = _setting("HOST", str, "0.0.0.0")  # noqa: S104 - a container's port
+    port: int = _setting("PORT", _whole(0, _MAX_PORT), 8080)
+    allow_runtime_deps: bool = _setting("ALLOW_RUNTIME_DEPS", _flag, False)  # noqa: FBT003
+    deps_allow_build: bool = _setting("DEPS_ALLOW_BUILD", _flag, False)  # noqa: FBT003
+    allow_skill_writes: bool = _setting("ALLOW_SKILL_WRITES", _flag, True)  # noqa: FBT003
+    execution_timeout_s: float = _setting("EXECUTION_TIMEOUT", _seconds, 60.0)
+    max_execution_timeout_s: float = _setting("MAX_EXECUTION_TIMEOUT", _seconds, 360.0)
+    max_sessions: int = _setting("MAX_SESSIONS", _whole(1), 200)
+    max_queue: int = _setting("MAX_QUEUE", _whole(0), 16)
+    pool_size: int = _setting("POOL_SIZE", _whole(0), 8)
+    work_dir: str = _setting("WORK_DIR", str, "")
+    session_idle_timeout_s: float = _setting("SESSION_IDLE_TIMEOUT", _seconds, 3600.0)
+    session_memory_mb: int = _setting("SESSION_MEMORY_MB", _whole(64), 512)
+    session_disk_mb: int = _setting("SESSION_DISK_MB", _whole(1), 256)
+    max_output_bytes: int = _setting("MAX_OUTPUT_BYTES", _whole(1024, 8 * MIB), MIB)
+    max_body_bytes: int = _setting("MAX_BODY_BYTES", _whole(1024), 16 * MIB)
+    max_artifact_bytes: int = _setting("MAX_ARTIFACT_BYTES", _whole(1024), 256 * MIB)
+    max_code_bytes: int = _setting("MAX_CODE_BYTES", _whole(1, 32 * MIB), MIB)
+    max_tool_calls: int = _setting("MAX_TOOL_CALLS", _whole(0), 1000)
+    drain_timeout_s: float = _setting("DRAIN_TIMEOUT", _seconds, 30.0)
+    embeddings: str = _setting("EMBEDDINGS", str, "static")
+    audit_args: bool = _setting("AUDIT_ARGS", _flag, False)  # noqa: FBT003
+    preload: tuple[str, ...] = _setting("PRELOAD", _words, ())
+    sandbox: str = _setting("SANDBOX", _SANDBOX, "auto")
+    min_sandbox_tier: str = _setting("MIN_SANDBOX_TIER", _TIER, "C")
+    egress_allow: tuple[str, ...] = _setting("EGRESS_ALLOW", _words, ())
+    log_format: str = _setting("LOG_FORMAT", _LOG_FORMAT, "text")
+    log_level: str = _setting("LOG_LEVEL", _LOG_LEVEL, "info")
+    #: What tool files may name, and what the installer of packages reads; by variable.
+    tool_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    installer_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Return the settings of an environment.
+
+        Raises:
+            ConfigurationError: names every variable that is missing or bad, and never a secret.
+        """
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for each in fields(cls):
+            variable = each.metadata.get("variable")
+            if variable is None or variable not in environ:
+                continue
+            try:
+                values[each.name] = each.metadata["read"](environ[variable].strip())
+            except ValueError as error:
+                shown = "" if each.metadata["secret"] else f", not {environ[variable]!r}"
+                problems.append(f"{variable} {error}{shown}")
+        made = cls(
+            **values,
+            tool_variables=_starting("TOOL_", environ),
+            installer_variables=_starting("UV_", environ),
+        )
+        problems += [] if "CONTAINER_AUTH_TOKEN" in environ else [_UNSET]
+        problems += made.problems()
+        if problems:
+            raise ConfigurationError("; ".join(problems))
+        return made
+
+    def problems(self) -> list[str]:
+        """Return what does not go together."""
+        found = []
+        if bool(self.redis_url) == bool(self.storage_path):
+            found.append("set one of REDIS_URL and STORAGE_PATH, and one only")
+        if self.execution_timeout_s > self.max_execution_timeout_s:
+            found.append("EXECUTION_TIMEOUT must not be over MAX_EXECUTION_TIMEOUT")
+        if self.sandbox == "off" and self.min_sandbox_tier != "none":
+            found.append("SANDBOX=off needs MIN_SANDBOX_TIER=none too")
+        return found
+
+    def limits(self) -> Limits:
+        """Return what sessions may use."""
+        return Limits(
+            execution_timeout_s=self.execution_timeout_s,
+            max_execution_timeout_s=self.max_execution_timeout_s,
+            memory_mb=self.session_memory_mb,
+            disk_mb=self.session_disk_mb,
+            max_file_mb=min(Limits().max_file_mb, self.session_disk_mb),
+            max_output_bytes=self.max_output_bytes,
+            max_code_bytes=self.max_code_bytes,
+            max_artifact_bytes=self.max_artifact_bytes,
+            max_tool_calls=self.max_tool_calls,
+            max_queue=self.max_queue,
+            max_sessions=self.max_sessions,
+            pool_size=self.pool_size,
+            session_idle_timeout_s=self.session_idle_timeout_s,
+        )
+
+
+_UNSET: Final = (
+    "CONTAINER_AUTH_TOKEN is not set; it is what clients send as `Authorization: Bearer ...`."
+    " Make one with: openssl rand -hex 32"
+)
+
+#: The variables that no process of ours keeps in its environment.
+SECRET_VARIABLES: Final = frozenset(
+    {
+        *(f.metadata["variable"] for f in fields(Settings) if f.metadata.get("secret")),
+        "IDENTITY_ENDPOINT",
+        "IDENTITY_HEADER",
+    }
+)
+
+
+def _starting(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(prefix)}
