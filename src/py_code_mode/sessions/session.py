@@ -42,6 +42,18 @@ class Session(Doors):
     list of packages live in ``storage`` and outlive the session. Reads nothing from the
     environment.
 
+    Args:
+        storage: where everything is kept that outlives the session.
+        session_id: a name for it; by default one that cannot be guessed.
+        sync_deps_on_start: install the stored list of packages before the first run.
+        allow_runtime_deps: whether packages may be added and removed.
+        limits: what the session may use.
+        sandbox: ``off`` runs code that is trusted without any enforcement.
+        preload: modules to load once before workers are forked (numpy, pandas …).
+        installer: where packages come from and are kept; by default the index that uv uses, and a
+            folder of this user's below the temporary one.
+        tool_variables: values for the ``${TOOL_…}`` of tool files; no others are used.
+
     Example:
         >>> async with Session.from_base("./.code-mode") as session:
         ...     result = await session.run("1 + 1")
@@ -63,14 +75,6 @@ class Session(Doors):
         tool_variables: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare a session; nothing is started before ``async with``.
-
-        Args:
-            sync_deps_on_start: install the stored list of packages before the first run.
-            allow_runtime_deps: whether packages may be added and removed.
-            preload: modules to load once before workers are forked (numpy, pandas …).
-            installer: where packages come from and are kept; by default the index that uv uses,
-                and a folder of this user's below the temporary one.
-            tool_variables: values for the ``${TOOL_…}`` of tool files; no others are used.
 
         Raises:
             ConfigurationError, InvalidSessionIdError: for arguments that cannot work.

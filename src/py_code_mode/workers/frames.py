@@ -120,9 +120,8 @@ def run_frame(
     run_id: int, code: str, name: str, max_output_bytes: int, *, packages: str | None = None
 ) -> bytes:
     """Return the frame that starts a run; ``packages`` is a folder that the guest uses from now."""
-    message = {"type": "run", "id": run_id, "code": code, "name": name,
-               "max_output_bytes": max_output_bytes}  # fmt: skip
-    return pack(_with_packages(message, packages))
+    run = {"id": run_id, "code": code, "name": name, "max_output_bytes": max_output_bytes}
+    return _frame("run", run, packages)
 
 
 def open_frame(namespaces: Mapping[str, Any]) -> bytes:
@@ -135,12 +134,12 @@ def reply_frame(call_id: int, value: Any, *, packages: str | None = None) -> byt
 
     Raises ValueError when the value is too large.
     """
-    message = {"type": "reply", "id": call_id, "value": _encode(value)}
-    return pack(_with_packages(message, packages))
+    return _frame("reply", {"id": call_id, "value": _encode(value)}, packages)
 
 
-def _with_packages(message: dict[str, Any], folder: str | None) -> dict[str, Any]:
-    return message if folder is None else {**message, "packages": folder}
+def _frame(kind: str, fields: dict[str, Any], packages: str | None) -> bytes:
+    news = {} if packages is None else {"packages": packages}
+    return pack({"type": kind, **fields, **news})
 
 
 def error_frame(call_id: int, error: CodeModeError) -> bytes:
