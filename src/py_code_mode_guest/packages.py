@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -13,19 +14,37 @@ _folder = ""
 def use(folder: str) -> None:
     """Import from ``folder`` in place of the one before; empty for none.
 
-    What was imported stays as it is. No ``.pth`` file is read.
+    What was imported stays as it is. No ``.pth`` file is read. Never raises: whoever reads frames
+    is here on behalf of others, and what agent code made of Python's imports is its own affair.
     """
-    global _folder  # noqa: PLW0603 - as the path is, one for the whole process
-    if type(sys.path) is not list:  # agent code made something else of it: its own affair
-        return
-    if _folder in sys.path:
-        sys.path.remove(_folder)
+    global _folder
+    before, _folder = _folder, folder
+    with contextlib.suppress(BaseException):
+        if before:
+            _forget(before)
+        if folder:
+            _put(folder)
+        importlib.invalidate_caches()
+
+
+def _put(folder: str) -> None:
+    # After the interpreter's own, before the session's folder: that never hides anything.
+    home = _place(tempfile.gettempdir())
+    sys.path.insert(len(sys.path) if home is None else home, folder)
+
+
+def _forget(folder: str) -> None:
+    place = _place(folder)
+    if place is not None:
+        del sys.path[place]
     for path in list(sys.path_importer_cache):
-        if path == _folder or path.startswith(_folder + os.sep):
+        if type(path) is str and (path == folder or path.startswith(folder + os.sep)):
             del sys.path_importer_cache[path]
-    _folder = folder
-    if folder:
-        # After the interpreter's own, before the session's folder: that never hides anything.
-        home = tempfile.gettempdir()
-        sys.path.insert(sys.path.index(home) if home in sys.path else len(sys.path), folder)
-    importlib.invalidate_caches()
+
+
+def _place(folder: str) -> int | None:
+    """Return where on the path a folder is; among objects of agent code's making, too."""
+    for place, entry in enumerate(sys.path):
+        if type(entry) is str and entry == folder:
+            return place
+    return None

@@ -11,6 +11,7 @@ from hostile import (
     test_frames,
     test_kernel,
     test_network,
+    test_packages,
     test_processes,
     test_secrets,
     test_tool_arguments,
@@ -32,6 +33,7 @@ _FILES: Final = (
     test_tool_arguments,
     test_tool_programs,
     test_tool_endings,
+    test_packages,
 )
 _SETUP_NOTES: Final = {
     "own-uid": "as root: each session has a uid of its own (tier A)",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from hostile.arena import Arena
+from hostile.arena import MARK, Arena
 from hostile.attempt import (
     ABI_1,
     ABI_3,
@@ -15,6 +17,7 @@ from hostile.attempt import (
     WITH_LANDLOCK,
     Attempt,
 )
+from py_code_mode.models import SessionId
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETUPS = (*MAIN, ABI_1, ABI_3, NO_LANDLOCK)
@@ -188,3 +191,44 @@ ATTEMPTS = (
 
 async def test_a_call_harms_its_caller_alone(ground: Arena, attempt: Attempt) -> None:
     await ground.survive(attempt)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("end", ["reset", "close", "interrupt"])
+async def test_a_session_that_ends_takes_its_tools_along(
+    ground: Arena, end: str, wait_s: float
+) -> None:
+    manager, session = ground.manager, SessionId(f"{end}-{wait_s}")
+    assert (await manager.run(session, "1")).value == 1
+    calls = (
+        "import asyncio\nawait asyncio.gather(*(tools.sh.call_async("
+        f"script='sleep {MARK} & exec sleep {MARK}') for _ in range(8)))"
+    )
+    run = asyncio.create_task(manager.run(session, calls, timeout_s=20))
+    await asyncio.sleep(wait_s)
+    if end == "reset":
+        await manager.reset(session)
+    elif end == "interrupt":
+        while not run.done():
+            await manager.interrupt(session)
+            await asyncio.sleep(0.01)
+    else:
+        await manager.end(session)
+    result = await run
+    assert result.error_type in {"WorkerCrashed", "KeyboardInterrupt"}, result.error
+    if end != "close":
+        again = await manager.run(session, "tools.sh(script='echo again')")
+        assert again.value == "again\n", again.error
+        await manager.end(session)
+    await ground.settle()
+    assert await ground.folders_are_those_of_workers()
+
+
+async def test_a_bomb_ends_with_its_session(ground: Arena) -> None:
+    manager, session = ground.manager, SessionId("bomb")
+    bomb = f"tools.sh(script='b() {{ (b &) ; sleep 0.01; b & sleep {MARK}; }}; b')"
+    run = asyncio.create_task(manager.run(session, bomb, timeout_s=20))
+    await asyncio.sleep(0.15)
+    await manager.end(session)
+    assert (await run).error_type == "WorkerCrashed"
+    await ground.settle()

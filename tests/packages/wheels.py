@@ -15,7 +15,7 @@ def wheel(
     name: str,
     version: str = "1.0",
     *,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     requires: Iterable[str] = (),
     extras: Iterable[str] = (),
     metadata: str = "",
@@ -24,7 +24,9 @@ def wheel(
 ) -> Path:
     """Write a wheel, by default of one module ``name`` with a ``__version__``; ``links`` are
     entries that claim to be symbolic links."""
-    content = {f"{name}.py": f"__version__ = {version!r}\n"} if files is None else dict(files)
+    content: dict[str, str | bytes] = {f"{name}.py": f"__version__ = {version!r}\n"}
+    if files is not None:
+        content = dict(files)
     info = f"{name}-{version}.dist-info"
     headers = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", metadata]
     headers += [f"Provides-Extra: {extra}\n" for extra in extras]
