@@ -11,6 +11,8 @@ import uv
 
 from packages.wheels import sdist, wheel
 from py_code_mode.errors import DepInstallError
+from py_code_mode.models import MIB
+from py_code_mode.packages import process
 from py_code_mode.packages.contents import close, inspect
 from py_code_mode.packages.installer import PackageInstaller
 
@@ -283,3 +285,13 @@ async def test_no_uv_is_said_with_what_to_do(
     monkeypatch.setattr(uv, "find_uv_bin", lambda: str(tmp_path / "gone"))
     await fails(installer, "one", "uv could not be started: No such file or directory")
     assert_nothing_was_left(cache)
+
+
+async def test_a_source_that_takes_all_memory_to_compile_is_left_as_it_is(
+    cache: Path, links: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_MAX_MEMORY", 200 * MIB)
+    wheel(links, "greedy", files={"greedy.py": f"x = [{'1,' * 1_000_000}]\n"})
+    installer = PackageInstaller(cache, environ={}, find_links=[links], offline=True)
+    folder = await installer.install(frozenset({"greedy"}))
+    assert not list(Path(folder.path).rglob("greedy*.pyc"))

@@ -172,13 +172,14 @@ async def test_a_session_may_install_before_its_first_run(place: Place, session:
 async def test_every_file_of_a_package_can_be_read_and_loaded(place: Place, tmp_path: Path) -> None:
     source = tmp_path / "made.py"
     source.write_text("kind = 'bytecode'\n")
-    compiled = py_compile.compile(str(source), cfile=str(tmp_path / "made.pyc"), doraise=True)
+    compiled = tmp_path / "made.pyc"
+    py_compile.compile(str(source), cfile=str(compiled), doraise=True)
     library = Path(str(_bz2.__file__))
     files: dict[str, str | bytes] = {
         "native/__init__.py": "from importlib.resources import files\n"
         "data = files(__name__).joinpath('deep/data.txt').read_text()\n",
         "native/deep/data.txt": "of the package",
-        "native/made.pyc": Path(compiled).read_bytes(),
+        "native/made.pyc": compiled.read_bytes(),
         f"native/{library.name}": library.read_bytes(),
     }
     wheel(place.wheels, "native", files=files)

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from py_code_mode.models import Program, ProgramEnd
+from py_code_mode.models import MIB, Program, ProgramEnd
 
 #: Runs a program with the first of the folders as its cwd; it may write below all of them and
 #: nowhere else. Returns how it ended; a cancelled caller ends it with everything it started.
@@ -19,12 +19,17 @@ Run = Callable[[Program, Sequence[str]], Awaitable[ProgramEnd]]
 _CHUNK: Final = 64 * 1024
 _DRAIN_S: Final = 1.0
 _NICENESS: Final = 10
+#: A source of 12 MB, which anybody may publish, takes 4 GB to compile.
+_MAX_MEMORY: Final = 2048 * MIB
 
 
 async def run_program(
     program: Program, writable: Sequence[str], *, max_file_bytes: int
 ) -> ProgramEnd:
-    """Run a program that we trust not to write elsewhere; no file may become larger than said."""
+    """Run a program that we trust not to write elsewhere; no file may become larger than said.
+
+    Memory is bounded too, and these programs are the first to go where the machine runs out of it.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *program.argv,
@@ -95,8 +100,13 @@ def _limit(pid: int, max_file_bytes: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+        resource.prlimit(pid, resource.RLIMIT_DATA, (_MAX_MEMORY, _MAX_MEMORY))
         # Sessions come first; what it starts inherits this.
         os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    with contextlib.suppress(OSError):  # gone, or a supervisor that fixed it
+        descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY)
+        with open(descriptor, "wb") as file:
+            file.write(b"1000")
 
 
 def _kill_group(group: int) -> None:
