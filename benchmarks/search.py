@@ -87,7 +87,7 @@ async def measure(results: Results, counts: Counts) -> None:
 
 _TITLES = {
     "search memory": "among 1,000 skills in memory, in the host",
-    "search files": "among 1,000 skills in files, each looked at for changes, in the host",
+    "search files": "among 1,000 skills in files, in the host",
     "search agent": "among 1,000 skills in memory, from agent code",
     "search many": "a query embedded and ranked against 100,000 documents",
     "search load": "the first load of 10,000 vectors from files, and the index over them",

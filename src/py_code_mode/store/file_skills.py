@@ -21,6 +21,7 @@ from py_code_mode.store.file_errors import NotAFileError, disk_errors
 from py_code_mode.store.file_folders import folder, identity, listing_token, names_in, read_file
 from py_code_mode.store.file_root import FileRoot
 from py_code_mode.store.file_skill_history import SkillHistory, SkillVersion, digest
+from py_code_mode.store.file_watch import FolderWatch
 from py_code_mode.store.names import (
     STATE_FOLDER,
     check_removable,
@@ -53,6 +54,7 @@ class FileSkills:
     def __init__(self, root: FileRoot) -> None:
         self._root = root
         self._folder = root.under("skills")
+        self._watch = FolderWatch(self._folder)
         self._state = root.under(STATE_FOLDER, "skills")
 
     async def add(
@@ -102,7 +104,8 @@ class FileSkills:
 
     async def revision(self) -> str:
         """Return a token of the names, sizes and times of the sources."""
-        return await asyncio.to_thread(self._revision)
+        known = self._watch.unchanged()
+        return known if known is not None else await asyncio.to_thread(self._revision)
 
     def _add(
         self, name: str, content: bytes, new: SkillVersion, check: Callable[[SkillVersion], None]
@@ -173,7 +176,7 @@ class FileSkills:
 
     def _revision(self) -> str:
         with disk_errors(self._folder):
-            return listing_token(self._folder, (".py",))
+            return self._watch.see(lambda: listing_token(self._folder, (".py",)))
 
     def _names(self) -> tuple[str, ...]:
         files = (file for file in names_in(self._folder) if file.endswith(".py"))

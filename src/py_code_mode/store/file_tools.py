@@ -10,6 +10,7 @@ from py_code_mode.errors import ToolError
 from py_code_mode.store.file_errors import NotAFileError, disk_errors
 from py_code_mode.store.file_folders import folder, listing_token, names_in, read_file
 from py_code_mode.store.file_root import FileRoot
+from py_code_mode.store.file_watch import FolderWatch
 from py_code_mode.store.names import is_tool_name, tool_name, tool_not_found
 
 _SUFFIXES = (".yaml", ".yml")
@@ -22,6 +23,7 @@ class FileTools:
     def __init__(self, root: FileRoot) -> None:
         self._root = root
         self._folder = root.under("tools")
+        self._watch = FolderWatch(self._folder)
 
     async def add(self, name: str, text: str) -> None:
         """Save or replace ``name``, in the file it already has if that ends in ``.yml``.
@@ -46,7 +48,8 @@ class FileTools:
 
     async def revision(self) -> str:
         """Return a token of the names, sizes and times of the files."""
-        return await asyncio.to_thread(self._revision)
+        known = self._watch.unchanged()
+        return known if known is not None else await asyncio.to_thread(self._revision)
 
     def _add(self, name: str, text: str) -> None:
         content = _encoded(name, text)
@@ -100,7 +103,7 @@ class FileTools:
 
     def _revision(self) -> str:
         with disk_errors(self._folder):
-            return listing_token(self._folder, _SUFFIXES)
+            return self._watch.see(lambda: listing_token(self._folder, _SUFFIXES))
 
     def _files(self) -> dict[str, str]:
         """Return file names by tool name; ``x.yaml`` wins over ``x.yml``."""
