@@ -118,6 +118,7 @@ class Settings:
     max_tool_calls: int = _setting("MAX_TOOL_CALLS", _whole(0), 1000)
     drain_timeout_s: float = _setting("DRAIN_TIMEOUT", _seconds, 30.0)
     embeddings: str = _setting("EMBEDDINGS", str, "static")
+    embeddings_api_key: str = _setting("EMBEDDINGS_API_KEY", str, "", secret=True)
     audit_args: bool = _setting("AUDIT_ARGS", _flag, False)  # noqa: FBT003
     preload: tuple[str, ...] = _setting("PRELOAD", _words, ())
     sandbox: str = _setting("SANDBOX", _SANDBOX, "auto")

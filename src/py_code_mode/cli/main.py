@@ -17,6 +17,7 @@ import typer
 from py_code_mode._version import __version__
 from py_code_mode.cli import demo as demo_session
 from py_code_mode.cli import store as store_command
+from py_code_mode.cli.serve import serve as serve_command
 from py_code_mode.cli.show import show_result
 from py_code_mode.cli.tools import tools
 from py_code_mode.errors import CodeModeError
@@ -119,6 +120,9 @@ def demo(
     redis = storage is _DemoStorage.REDIS
     ok = _complete(demo_session.run(output, sandbox=sandbox, redis=redis))
     raise typer.Exit(0 if ok else 1)
+
+
+app.command()(serve_command)
 
 
 @app.command(

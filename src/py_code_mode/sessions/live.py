@@ -66,6 +66,11 @@ class LiveSession:
         return self._worker is not None and self._worker.alive
 
     @property
+    def waiting(self) -> int:
+        """How many runs wait for the one before them."""
+        return self._waiting
+
+    @property
     def busy(self) -> bool:
         """True while something runs or waits to run."""
         return self._turn.locked() or self._waiting > 0

@@ -103,6 +103,16 @@ class SessionManager:
                 self.pool.start_jails_ahead()
             self.pool.refill()
 
+    @property
+    def occupied(self) -> int:
+        """How many sessions hold a worker."""
+        return sum(session.occupied for session in self._sessions.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for the one before them."""
+        return sum(session.waiting for session in self._sessions.values())
+
     def knows(self, session_id: SessionId) -> bool:
         """True where a session of this id has run something."""
         return session_id in self._sessions

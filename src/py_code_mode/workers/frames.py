@@ -130,10 +130,7 @@ def open_frame(namespaces: Mapping[str, Any]) -> bytes:
 
 
 def reply_frame(call_id: int, value: Any, *, packages: str | None = None) -> bytes:
-    """Return the frame that answers a call; ``packages`` is a folder that is used from now.
-
-    Raises ValueError when the value is too large.
-    """
+    """Return the frame that answers a call. Raises ValueError when the value is too large."""
     return _frame("reply", {"id": call_id, "value": _encode(value)}, packages)
 
 

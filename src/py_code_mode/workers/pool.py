@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Final
@@ -46,6 +46,8 @@ class Pool:
         self._expected: deque[asyncio.Future[Worker]] = deque()
         self._discarded: set[int] = set()
         self._preparing = 0
+        #: How many workers have ended, by cause.
+        self.deaths: Counter[str] = Counter()
         self._jails_ahead = False
         self._zygote: Zygote | None = None
         self._retired: set[Zygote] = set()
@@ -85,6 +87,16 @@ class Pool:
     def workers(self) -> list[Worker]:
         """Every live worker, idle or taken."""
         return [worker for worker in self._workers.values() if worker.alive]
+
+    @property
+    def ahead(self) -> int:
+        """How many workers wait for a session."""
+        return len(self._idle)
+
+    @property
+    def alive(self) -> bool:
+        """False while there is no zygote to fork from."""
+        return self._zygote is not None and self._zygote.alive
 
     async def checkout(self) -> Worker:
         """Return a confined worker that nobody has used; forks one where none is ready."""
@@ -260,6 +272,7 @@ class Pool:
         if worker is None:
             return
         worker.on_exit(exit_code)
+        self.deaths[worker.cause] += 1
         if worker in self._idle:
             self._idle.remove(worker)
         if not self._closed:

@@ -73,6 +73,11 @@ class Worker(asyncio.Protocol):
         return not self._death.done()
 
     @property
+    def cause(self) -> str:
+        """Why the process has ended; ``unknown`` while it lives."""
+        return self._death.result().cause if self._death.done() else "unknown"
+
+    @property
     def busy(self) -> bool:
         """True while a run is under way."""
         return self._turn is not None

@@ -1,0 +1,1 @@
+"""The session server: the product's front door over HTTP."""

@@ -1,0 +1,154 @@
+"""The application: routes behind the guard, errors as problems, and the core behind both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from py_code_mode._version import __version__
+from py_code_mode.errors import CodeModeError, InternalError
+from py_code_mode.server import artifacts, routes, schemas
+from py_code_mode.server.core import Core
+from py_code_mode.server.execute import execute
+from py_code_mode.server.guard import Guard
+from py_code_mode.server.problems import MEDIA_TYPE, http_problem, problem
+from py_code_mode.server.reading import from_errors
+from py_code_mode.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_ABOUT = """\
+Sessions for LLM agents that write Python. Everything but `/health` and `/ready` needs
+`Authorization: Bearer <token>`. Errors are `application/problem+json` with a stable `code`."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the server's application; its parts start with the lifespan.
+
+    Raises:
+        ConfigurationError: the settings cannot work, such as none for the token.
+    """
+    core = Core(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with core.opened():
+            yield
+
+    # Its documents are behind the token, as everything is.
+    app = FastAPI(
+        title="py-code-mode",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=lifespan,
+        strict_content_type=False,  # a body is JSON whatever it is called; no browser sends tokens
+    )
+    app.state.core = core
+    problems: dict[int | str, dict[str, Any]] = {
+        "default": {"model": schemas.Problem, "description": "What went wrong"}
+    }
+    app.include_router(routes.open_router)
+    app.include_router(routes.router, responses=problems)
+    app.include_router(artifacts.router, responses=problems)
+    app.add_api_route(
+        "/execute",
+        execute,
+        methods=["POST"],
+        tags=["sessions"],
+        response_model=None,
+        responses={200: {"model": schemas.ExecuteAnswer}, **problems},
+        openapi_extra=_EXECUTE_SCHEMA,
+    )
+    _handle_errors(app, core)
+    app.add_middleware(
+        Guard,
+        tokens=settings.tokens,
+        body_limit=lambda method, path: _body_limit(settings, method, path),
+        note=core.metrics.note_request,
+    )
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _body_limit(settings: Settings, method: str, path: str) -> int:
+    if method == "PUT" and path.startswith("/api/artifacts/"):
+        return settings.max_artifact_bytes
+    return settings.max_body_bytes
+
+
+def _handle_errors(app: FastAPI, core: Core) -> None:
+    async def ours(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, CodeModeError)  # noqa: S101 - registered for it
+        if error.code == "storage_unavailable":
+            core.metrics.note_store_error()
+        return problem(error)
+
+    async def invalid(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+        return problem(from_errors(error.errors()))
+
+    async def refused(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        return http_problem(error)
+
+    async def gone(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it
+
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(InternalError("the request failed inside the server; its log says why"))
+
+    app.add_exception_handler(CodeModeError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(ClientDisconnect, gone)
+    app.add_exception_handler(Exception, unforeseen)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title, version=app.version, description=_ABOUT, routes=app.routes
+        )
+        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        made["security"] = [{"token": []}]
+        for path in ("/health", "/ready"):
+            made["paths"][path]["get"]["security"] = []
+        for operations in made["paths"].values():
+            for operation in operations.values():
+                _as_problem(operation["responses"])
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _as_problem(responses: dict[str, Any]) -> None:
+    """Say of errors that they are problems; FastAPI's own shape of a 422 is never sent."""
+    responses.pop("422", None)
+    if "default" in responses:
+        content = responses["default"]["content"]
+        responses["default"]["content"] = {MEDIA_TYPE: content.pop("application/json")}
+
+
+_SESSION_HEADER = {
+    "name": "X-Session-ID",
+    "in": "header",
+    "description": "The session; without it, a new one",
+    "required": False,
+    "schema": {"type": "string", "pattern": schemas.SESSION_ID},
+}
+_EXECUTE_SCHEMA = {
+    "summary": "Run code in a session",
+    "parameters": [_SESSION_HEADER],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": schemas.ExecuteRequest.model_json_schema()}},
+    },
+}

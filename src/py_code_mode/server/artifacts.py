@@ -1,0 +1,98 @@
+"""The routes of artifacts: values as JSON, bodies as they are, files streamed in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from py_code_mode.errors import InvalidArgumentError
+from py_code_mode.json_values import from_json, to_json
+from py_code_mode.models import MIB
+from py_code_mode.server import schemas
+from py_code_mode.server.core import Core
+from py_code_mode.server.problems import InvalidRequestError
+from py_code_mode.server.routes import call, plain_values
+
+router = APIRouter(tags=["artifacts"])
+
+_CHUNK: Final = MIB
+#: Files that come in at once; each may take its whole size of memory.
+_uploads: Final = asyncio.Semaphore(4)
+_MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,100}", re.ASCII)
+#: What an agent saved is hostile: no browser shall run it.
+_HOSTILE: Final = {"Content-Security-Policy": "sandbox; default-src 'none'"}
+
+Flag = Annotated[str | None, Query()]
+
+
+@router.get("/api/artifacts", response_model=list[schemas.Artifact])
+async def list_artifacts(request: Request) -> Response:
+    """Every artifact, without its data."""
+    return JSONResponse(plain_values(await call(request, "artifacts", "list")))
+
+
+@router.get("/api/artifacts/{name:path}", response_model=None)
+async def get_artifact(
+    request: Request, name: str, meta: Flag = None, raw: Flag = None
+) -> Response:
+    """The value itself; with ``?meta`` what is known of it, with ``?raw`` its bytes."""
+    if meta is not None:
+        return JSONResponse(plain_values(await call(request, "artifacts", "get", name=name)))
+    if raw is None:
+        return JSONResponse(to_json(await call(request, "artifacts", "load", name=name)))
+    core: Core = request.app.state.core
+    record, body = await core.store.artifacts.read(name)
+    headers = {
+        **_HOSTILE,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name.rpartition('/')[2])}",
+        "Content-Length": str(len(body)),
+    }
+    media_type = record.media_type if _MEDIA_TYPE.fullmatch(record.media_type) else None
+    pieces = (body[at : at + _CHUNK] for at in range(0, len(body), _CHUNK))
+    return StreamingResponse(
+        pieces, media_type=media_type or "application/octet-stream", headers=headers
+    )
+
+
+@router.post("/api/artifacts", status_code=201, response_model=schemas.Artifact)
+async def save_artifact(request: Request, artifact: schemas.ArtifactRequest) -> Response:
+    """Save a value under a name, in place of what has that name."""
+    try:
+        data = from_json(artifact.data)
+    except (ValueError, TypeError) as error:
+        raise InvalidRequestError(f"data: {error}") from None
+    arguments: dict[str, Any] = {**artifact.model_dump(), "data": data}
+    record = await call(request, "artifacts", "save", **arguments)
+    return JSONResponse(plain_values(record), 201)
+
+
+@router.put("/api/artifacts/{name:path}", status_code=201, response_model=schemas.Artifact)
+async def put_artifact(request: Request, name: str, description: str = "") -> Response:
+    """Save a file under a name; its media type is the request's ``Content-Type``."""
+    media_type = request.headers.get("content-type", "application/octet-stream").partition(";")[0]
+    media_type = media_type.strip().lower()
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        raise InvalidArgumentError("Content-Type must be a media type, like text/csv")
+    core: Core = request.app.state.core
+    with core.working():
+        async with _uploads:
+            body = bytearray()
+            async for piece in request.stream():
+                body += piece
+            await core.store.artifacts.add(
+                name, bytes(body), media_type=media_type, description=description
+            )
+        record = await core.services.api.call("artifacts", "get", [], {"name": name})
+    return JSONResponse(plain_values(record), 201)
+
+
+@router.delete("/api/artifacts/{name:path}", status_code=204)
+async def delete_artifact(request: Request, name: str) -> Response:
+    """Delete an artifact."""
+    await call(request, "artifacts", "delete", name=name)
+    return Response(status_code=204)
