@@ -37,6 +37,7 @@ TOOLS: Final[Mapping[str, str]] = {
     "schema: {positional: [{name: seconds, type: number}]}\n",
     "unset": "command: /bin/true\nenv: {X: '${TOOL_NOBODY_SET}'}\n",
     "gone": "command: no-such-program\n",
+    "size": "command: /usr/bin/wc\nargs: [-c]\nschema: {stdin: {name: text}}\n",
     "cat": "command: /bin/cat\noutput: bytes\nnetwork: false\nschema: {stdin: {name: text}}\n",
 }
 

@@ -124,6 +124,21 @@ ATTEMPTS = (
         setups=SLOW,
     ),
     Attempt(
+        "calls a tool 40 times with 10 MB of standard input at once",
+        "no more calls are read while those under way hold 64 MiB",
+        """
+        large = frame(call(namespace="tools", operation="call", kwargs={
+            "name": "size", "callable": None, "arguments": {}, "large": b"x" * 10_000_000,
+            "large_at": "text"}))
+        for n in range(40): send(large)
+        "fine"
+        """,
+        FINE,
+        setups=ONE,
+        timeout_s=15,
+        growth_mb=320,
+    ),
+    Attempt(
         "starts 300 calls and ends its run at once",
         "a run's calls end with it, and their programs",
         """

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Calls of one guest that are under way at once; more of them wait.
 _PARALLEL: Final = 32
+#: Bytes of large arguments that one guest's calls hold before no more calls are read.
+_MOST_BYTES: Final = 64 * 1024 * 1024
 
 
 class Calls:
@@ -39,14 +41,17 @@ class Calls:
         self._full = full
         self._places = asyncio.Semaphore(_PARALLEL)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._held_bytes = 0
         self._told = ""  # the folder of packages that the guest knows of
 
     def start(self, call: frames.Call, turn: Turn | None) -> None:
         """Do what a call asks for, on behalf of the run under way."""
         task = asyncio.get_running_loop().create_task(self._answer(call, turn))
         self._under_way.add(task)
-        task.add_done_callback(lambda ended: self._ended(ended, call.id))
-        if len(self._under_way) >= self._most:
+        call_id, size = call.id, _large_bytes(call)  # and not the call, which would live as long
+        self._held_bytes += size
+        task.add_done_callback(lambda ended: self._ended(ended, call_id, size))
+        if self._is_full():
             self._full(True)  # noqa: FBT003 - one word either way
 
     def end(self) -> None:
@@ -65,14 +70,18 @@ class Calls:
         if packages is not None:
             self._told = packages
 
-    def _ended(self, task: asyncio.Task[None], call_id: int) -> None:
+    def _is_full(self) -> bool:
+        return len(self._under_way) >= self._most or self._held_bytes > _MOST_BYTES
+
+    def _ended(self, task: asyncio.Task[None], call_id: int, size: int) -> None:
         self._under_way.discard(task)
+        self._held_bytes -= size
         if task.cancelled():
             # A thread may still wait for it, and would for ever.
             self._write(
                 frames.error_frame(call_id, InternalError("the run of this call has ended"))
             )
-        if len(self._under_way) < self._most:
+        if not self._is_full():
             self._full(False)  # noqa: FBT003 - one word either way
 
     async def _answer(self, call: frames.Call, turn: Turn | None) -> None:
@@ -120,3 +129,9 @@ class Calls:
         except Exception:
             log.exception("the answer to %s.%s failed", call.namespace, call.operation)
             return InternalError("the call failed inside the host; its log says why")
+
+
+def _large_bytes(call: frames.Call) -> int:
+    """Return the size of the arguments that are one text or bytes; structures are never large."""
+    values = (*call.args, *call.kwargs.values())
+    return sum(len(value) for value in values if isinstance(value, (str, bytes)))
