@@ -10,13 +10,14 @@ import os
 import secrets
 import socket
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Final
 
 from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
 from py_code_mode.models import Limits
+from py_code_mode.workers.ahead import Ahead
 from py_code_mode.workers.jail import JailProcess
 from py_code_mode.workers.jails import Jails
 from py_code_mode.workers.process import Worker
@@ -42,10 +43,8 @@ class Pool:
         self._workers: dict[int, Worker] = {}
         self._homes: dict[int, tuple[Zygote, int | None]] = {}
         self.jails = Jails(self._ids, self._home_of)
-        self._idle: deque[Worker] = deque()
-        self._expected: deque[asyncio.Future[Worker]] = deque()
+        self._ahead = Ahead(self._fork, self._start_jail_ahead, self._background)
         self._discarded: set[int] = set()
-        self._preparing = 0
         #: How many workers have ended, by cause.
         self.deaths: Counter[str] = Counter()
         self._jails_ahead = False
@@ -91,7 +90,7 @@ class Pool:
     @property
     def ahead(self) -> int:
         """How many workers wait for a session."""
-        return len(self._idle)
+        return len(self._ahead)
 
     @property
     def alive(self) -> bool:
@@ -100,24 +99,14 @@ class Pool:
 
     async def checkout(self) -> Worker:
         """Return a confined worker that nobody has used; forks one where none is ready."""
-        while self._idle:
-            worker = self._idle.popleft()
-            if worker.alive:
-                return worker
-        if self._preparing > len(self._expected):
-            with contextlib.suppress(WorkerStartError):
-                return await self._next_prepared()
-        return await self._fork()
+        return await self._ahead.take() or await self._fork()
 
     def refill(self, *, least: int = 0) -> None:
         """Fork ahead of need, in the background; called after an answer is out.
 
         ``least`` is how many there must be at any rate.
         """
-        missing = max(least, self._limits.pool_size) - len(self._idle) - self._preparing
-        for _ in range(missing):
-            self._preparing += 1
-            self._background(self._prepare())
+        self._ahead.fill(max(least, self._limits.pool_size))
 
     def warm(self, worker: Worker) -> None:
         """Start a worker's jail, in the background."""
@@ -127,7 +116,7 @@ class Pool:
         """From now on, and in the background, start the jails of the workers that wait too."""
         if not self._jails_ahead:
             self._jails_ahead = True
-            for worker in self._idle:
+            for worker in self._ahead.workers:
                 self.warm(worker)
 
     def discard(self, worker: Worker, cause: str = "closed") -> None:
@@ -165,45 +154,9 @@ class Pool:
         self._zygote = None
         self._retired.clear()
 
-    async def _prepare(self) -> None:
-        try:
-            worker = await self._fork()
-        except WorkerStartError as error:
-            log.error("no worker could be forked ahead: %s", error)  # noqa: TRY400 - no bug of ours
-            self._hand_over(error)
-            return
-        except BaseException:  # the pool is being closed
-            self._hand_over(WorkerStartError("the pool is closed"))
-            raise
-        finally:
-            self._preparing -= 1
-        self._hand_over(worker)
+    async def _start_jail_ahead(self, worker: Worker) -> None:
         if self._jails_ahead:
             await self.jails.warm(worker)
-
-    def _hand_over(self, prepared: Worker | WorkerStartError) -> None:
-        """Give what was prepared to whoever waits for it, else keep it."""
-        while self._expected:
-            future = self._expected.popleft()
-            if future.done():
-                continue  # whoever waited has gone
-            if isinstance(prepared, Worker):
-                future.set_result(prepared)
-            else:
-                future.set_exception(prepared)
-            return
-        if isinstance(prepared, Worker):
-            self._idle.append(prepared)
-
-    async def _next_prepared(self) -> Worker:
-        future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
-        self._expected.append(future)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._idle.append(future.result())
-            raise
 
     async def _fork(self) -> Worker:
         async with self._forking:
@@ -273,8 +226,7 @@ class Pool:
             return
         worker.on_exit(exit_code)
         self.deaths[worker.cause] += 1
-        if worker in self._idle:
-            self._idle.remove(worker)
+        self._ahead.forget(worker)
         if not self._closed:
             self.discard(worker)  # its folder and uid go back at once, whoever holds it
 
