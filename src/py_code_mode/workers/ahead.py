@@ -69,6 +69,8 @@ class Ahead:
         try:
             return await future
         except asyncio.CancelledError:
+            with contextlib.suppress(ValueError):
+                self._expected.remove(future)
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._idle.append(future.result())
             raise
