@@ -30,10 +30,10 @@ from benchmarks.results import Bound, Results
 from benchmarks.sampling import Counts
 
 #: Measured while loops of the idle class keep the cores awake.
-GROUPS = (creation, warm, calls, memory, latency, peers, artifacts, retrieval, search)
+GROUPS = (creation, warm, calls, memory, latency, peers, artifacts, retrieval)
 #: Measured without them: a fresh program of another scheduling group waits for a loop's whole
 #: slice, as the groups are equals whatever the class of what is in them.
-PROGRAM_GROUPS = (tools,)
+PROGRAM_GROUPS = (tools, search)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ class WordPieces:
     """A vocabulary; ``##`` begins the pieces that continue a word."""
 
     def __init__(self, vocabulary: Sequence[str], *, lower: bool = True) -> None:
-        self.index = {piece: number for number, piece in enumerate(vocabulary)}
+        self.index = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
         self.unknown = self.index.get("[UNK]", -1)
         self._lower = lower
         self._remembered: dict[str, list[int]] = {}
