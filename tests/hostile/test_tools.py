@@ -150,6 +150,7 @@ ATTEMPTS = (
         """,
         FINE,
         setups=SLOW,
+        timeout_s=1.5,
     ),
     Attempt(
         "ends its run while its first tool is being started, again and again",
@@ -230,7 +231,8 @@ async def test_a_session_that_ends_takes_its_tools_along(
     else:
         await manager.end(session)
     result = await run
-    assert result.error_type in {"WorkerCrashed", "KeyboardInterrupt"}, result.error
+    # Closed before its first program, a session may still answer that there is no jail for it.
+    assert result.error_type in {"WorkerCrashed", "KeyboardInterrupt", "ToolError"}, result.error
     if end != "close":
         again = await manager.run(session, "tools.sh(script='echo again')")
         assert again.value == "again\n", again.error
