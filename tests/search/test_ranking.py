@@ -101,6 +101,19 @@ def test_an_item_is_found_by_any_of_its_documents_and_once() -> None:
     assert found.count(1) == 1
 
 
+def test_a_damaged_vector_hides_nothing_but_itself() -> None:
+    entries = [
+        [Entry.of(Document("good", "A good one."))],
+        [Entry.of(Document("bad", "A bad one."))],
+    ]
+    good, bad = (entry.key for (entry,) in entries)
+    row = TABLE.embed_query(entries[0][0].text).astype(np.float16).tobytes()
+    damaged = np.full(TABLE.dim, np.nan, np.float16).tobytes()
+    index = Index(entries, {good: row, bad: damaged}, dim=TABLE.dim)
+    assert search("good one", index=index)[0][0] == 0
+    assert (1, 0.3) in search("bad", index=index)
+
+
 def test_an_empty_index_finds_nothing() -> None:
     assert search("anything", index=index_of()) == []
 

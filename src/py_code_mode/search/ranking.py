@@ -63,7 +63,11 @@ def hashed(terms: Sequence[str]) -> Terms:
 
 
 def scores(cosines: Vectors, coverage: Vectors) -> Vectors:
-    """Return the score of each document, float32, rounded to DIGITS."""
+    """Return the score of each document, float32, rounded to DIGITS.
+
+    A cosine that is no number, of a damaged vector, counts as none.
+    """
+    cosines = np.nan_to_num(cosines, nan=0.0, posinf=0.0, neginf=0.0)
     return np.round(cosines + COVERAGE_WEIGHT * np.square(coverage), DIGITS)
 
 

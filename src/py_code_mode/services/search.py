@@ -109,6 +109,8 @@ class Search(Generic[T]):
         self, source: Source[T], query: str, limit: int, *, ranking: str | None = None
     ) -> list[Hit[T]]:
         snapshot = await self._current(source)
+        if snapshot.words is None:
+            snapshot.words = await asyncio.to_thread(snapshot.index_words)
         found = snapshot.words.search(query, limit)
         return [Hit(snapshot.items[position], score, ranking) for position, score in found]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from py_code_mode.search.lexical import Document, LexicalIndex
@@ -37,21 +36,24 @@ class Prepared(Generic[T]):
     entries: Sequence[Entry] = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class Snapshot(Generic[T]):
     """The items of one revision, indexed as far as anybody has needed it."""
 
     revision: Hashable
     prepared: Mapping[str, Prepared[T]]
     index: Index | None = None
+    words: LexicalIndex | None = None
     items: list[T] = field(init=False)
 
     def __post_init__(self) -> None:
         self.items = [each.item for each in self.prepared.values()]
 
-    @cached_property
-    def words(self) -> LexicalIndex:
-        """The index by words; an item is its first document's name, and the texts of all."""
+    def index_words(self) -> LexicalIndex:
+        """Return the index by words, which takes as long as reading all texts.
+
+        An item is one document: the name of its first one, and the texts of all.
+        """
         return LexicalIndex([_whole(each.documents) for each in self.prepared.values()])
 
 
