@@ -19,6 +19,7 @@ from benchmarks import (
     latency,
     memory,
     peers,
+    redis_store,
     report,
     retrieval,
     search,
@@ -33,7 +34,7 @@ from benchmarks.sampling import Counts
 GROUPS = (creation, warm, calls, memory, latency, peers, artifacts, retrieval)
 #: Measured without them: a fresh program of another scheduling group waits for a loop's whole
 #: slice, as the groups are equals whatever the class of what is in them.
-PROGRAM_GROUPS = (tools, search)
+PROGRAM_GROUPS = (tools, search, redis_store)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

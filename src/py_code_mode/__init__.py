@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from py_code_mode._version import __version__
-from py_code_mode.models import Event, Limits, RunResult, SessionState
-from py_code_mode.packages.installer import PackageInstaller
-from py_code_mode.sessions.session import Session
-from py_code_mode.store.file import FileStorage
-from py_code_mode.store.memory import MemoryStorage
-from py_code_mode.store.redis_extra import redis_storage
 
 if TYPE_CHECKING:
+    from py_code_mode.models import Event, Limits, RunResult, SessionState
+    from py_code_mode.packages.installer import PackageInstaller
+    from py_code_mode.sessions.session import Session
+    from py_code_mode.store.file import FileStorage
+    from py_code_mode.store.memory import MemoryStorage
     from py_code_mode.store.redis import RedisStorage
 
 __all__ = [
@@ -28,9 +28,33 @@ __all__ = [
     "__version__",
 ]
 
+#: Where each name is, below this package; RedisStorage has its own way, as an extra.
+_MODULES = {
+    "Event": "models",
+    "FileStorage": "store.file",
+    "Limits": "models",
+    "MemoryStorage": "store.memory",
+    "PackageInstaller": "packages.installer",
+    "RunResult": "models",
+    "Session": "sessions.session",
+    "SessionState": "models",
+}
 
-def __getattr__(name: str) -> type[RedisStorage]:
-    """Import RedisStorage when it is asked for: redis-py is an extra, and takes a while."""
-    if name != "RedisStorage":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return redis_storage()
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# Hidden from type checkers, which would take every name for one that is here.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is first asked for: the store command needs few, redis an extra."""
+        if name == "RedisStorage":
+            value: object = import_module(f"{__name__}.store.redis_extra").redis_storage()
+        elif name in _MODULES:
+            value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value

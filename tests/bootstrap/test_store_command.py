@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -154,7 +155,7 @@ def test_no_secret_is_printed_whatever_is_wrong(
         cut = f"rediss://:{secret}"
         pasted = f"name.example:6380,password={secret},ssl=True"
         bare = f":{secret}@127.0.0.1:{server.port}"
-        commands: list[list[object]] = [
+        commands: list[Sequence[object]] = [
             ["list", "--target", good],
             ["bootstrap", "--source", source, "--target", good, "--json"],
             ["pull", "--target", good, "--dest", good],

@@ -36,10 +36,10 @@ class Proxy:
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
+            downstream.transport.abort()
+            writer.transport.abort()
             back.cancel()
             await asyncio.gather(back, return_exceptions=True)
-            downstream.close()
-            writer.close()
 
     async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sent = 0
@@ -82,3 +82,4 @@ async def proxy_to(target: int) -> AsyncIterator[Proxy]:
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.sleep(0)  # the event loop closes the sockets

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio.connection import AbstractConnection
 
 from py_code_mode.store.redis import RedisStorage
+from py_code_mode.store.redis_wire import RedisConnection
 
 Open = Callable[..., RedisStorage]
 
@@ -34,7 +35,7 @@ def redis_storage(open_storage: Open, shared_redis_url: str, redis_prefix: str) 
 
 
 class RoundTrips:
-    """Counts what was sent, on any connection of redis-py."""
+    """Counts what was sent, on any connection."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -54,5 +55,12 @@ def round_trips(monkeypatch: pytest.MonkeyPatch) -> RoundTrips:
         counter.sent += 1
         await send(self, *args, **kwargs)
 
+    exchange = RedisConnection.exchange
+
+    async def counted_too(self: RedisConnection, *args: Any, **kwargs: Any) -> list[Any]:
+        counter.sent += 1
+        return await exchange(self, *args, **kwargs)
+
     monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
+    monkeypatch.setattr(RedisConnection, "exchange", counted_too)
     return counter

@@ -53,5 +53,19 @@ def test_the_store_command_without_redis_names_the_extra() -> None:
     )
 
 
+def test_every_public_name_is_there_once_it_is_asked_for() -> None:
+    code = (
+        "import sys, py_code_mode\n"
+        "print('py_code_mode.models' in sys.modules)\n"
+        "for name in py_code_mode.__all__:\n"
+        "    assert name in dir(py_code_mode), name\n"
+        "    found = getattr(py_code_mode, name)\n"
+        "    assert getattr(found, '__name__', name) == name, name\n"
+        "from py_code_mode import *\n"
+        "print(Session.__name__)\n"
+    )
+    assert python(code).split() == ["False", "Session"]
+
+
 def test_what_the_package_does_not_have_is_an_attribute_error() -> None:
     assert python("import py_code_mode\nprint(hasattr(py_code_mode, 'Redis'))") == "False\n"

@@ -76,10 +76,9 @@ class RedisArtifacts:
             InvalidArtifactNameError, ArtifactTypeError: as the protocol says.
             StorageFullError, StorageUnavailableError: from Redis or the disk, or over the limit.
         """
-        segments, text = artifact_segments(name), metadata_text(metadata)
-        saved = StoredArtifact(
-            name, media_type, len(body), description, utc_text(), json.loads(text)
-        )
+        segments, text = artifact_segments(name), metadata_text(metadata) if metadata else "{}"
+        kept = json.loads(text) if metadata else {}
+        saved = StoredArtifact(name, media_type, len(body), description, utc_text(), kept)
         file = b""
         if self._bodies is not None and self._bodies.takes(len(body)):
             file = await self._bodies.write(body)
@@ -94,7 +93,8 @@ class RedisArtifacts:
             await self._discard(file)
             raise self._refusal(name, answer)
         # Its own, where an earlier attempt had succeeded and its answer was lost.
-        await self._discard(b"" if answer[1] == file else answer[1])
+        if self._bodies is not None:
+            await self._discard(b"" if answer[1] == file else answer[1])
         return saved
 
     async def get(self, name: str) -> StoredArtifact:
@@ -177,33 +177,28 @@ class RedisArtifacts:
     ) -> Sequence[Any]:
         """Put the record in place; returns what the script answered."""
         artifacts, apart = self._keys.collection("artifacts"), size >= _SEPARATELY_BYTES
-        incoming = self._keys.incoming(secrets.token_hex(12))
+        incoming = self._keys.incoming(secrets.token_hex(12) if apart else "none")
+        name = saved.name.encode()
+        keys = [artifacts + name, self._keys.artifact_index, self._keys.sizes, incoming]
         above = ("/".join(segments[:depth]) for depth in range(1, len(segments)))
-        keys = [
-            artifacts + saved.name.encode(),
-            self._keys.artifact_index,
-            self._keys.sizes,
-            incoming,
-            *(artifacts + name.encode() for name in above),
-        ]
-        texts = (saved.name, saved.description, metadata)
-        counted = saved.size + sum(len(text.encode()) for text in texts)
-        # In one step: whenever its writer dies, what is there expires.
-        before: list[Command] = [
-            (b"MULTI",),
-            (b"HSET", incoming, *record),
-            (b"EXPIRE", incoming, _INCOMING_S),
-            (b"EXEC",),
-        ]
-        arguments: list[Argument] = [saved.name, artifacts, self._usage.limit, counted, int(apart)]
+        keys += [artifacts + folder.encode() for folder in above]
+        texts = len(saved.description.encode()) + len(metadata.encode())
+        counted = saved.size + len(name) + texts
+        before: list[Command] = []
+        arguments: list[Argument] = [name, artifacts, self._usage.limit, counted, int(apart)]
+        if apart:  # in one step: whenever its writer dies, what is there expires
+            before = [
+                (b"MULTI",),
+                (b"HSET", incoming, *record),
+                (b"EXPIRE", incoming, _INCOMING_S),
+                (b"EXEC",),
+            ]
+        else:
+            arguments += record
         answer: Sequence[Any] = ()
         for _ in range(_SAVE_ATTEMPTS):
             answer = await self._link.script(
-                script("save_artifact"),
-                keys,
-                [*arguments, *(() if apart else record)],
-                before=before if apart else (),
-                size=size,
+                script("save_artifact"), keys, arguments, before=before, size=size
             )
             if answer[0] == b"full" and await self._usage.recount():
                 continue

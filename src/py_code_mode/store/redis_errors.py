@@ -113,10 +113,6 @@ _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "did not answer in time; it may be hung, overloaded or behind a firewall",
     ),
     (
-        (redis_py.MaxConnectionsError,),
-        "was not asked: the client given has all of its max_connections in use",
-    ),
-    (
         (redis_py.ConnectionError, OSError, asyncio.IncompleteReadError),
         "closed the connection; is it restarting?",
     ),

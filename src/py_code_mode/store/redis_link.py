@@ -1,15 +1,16 @@
-"""Commands to one Redis: a pool of connections, a deadline, bounded retries, one kind of error.
+"""Commands to one Redis: connections for many callers, a deadline, bounded retries, one error.
 
-redis-py's connections do the protocol. Its client and its own retries stay out of it: here each
-attempt knows that it is one, so that a script can tell its own first attempt from someone else's.
+redis-py's client and its retries stay out of it: here each attempt knows that it is one, so that a
+script can tell its own first attempt from someone else's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool
 from redis.asyncio.retry import Retry
@@ -21,7 +22,7 @@ from py_code_mode.store import redis_errors
 from py_code_mode.store.redis_probe import speaks_the_other
 from py_code_mode.store.redis_scripts import Script
 from py_code_mode.store.redis_url import RedisAddress, address_of, refuse_without_password
-from py_code_mode.store.redis_wire import Argument, Command, Heard, exchange_on
+from py_code_mode.store.redis_wire import Argument, Command, Heard, RedisConnection, connect
 
 T = TypeVar("T")
 
@@ -63,26 +64,36 @@ class RedisLink:
     """One Redis. Every public method raises only errors of ours, within ``timeout_s``."""
 
     def __init__(
-        self, address: RedisAddress, pool: ConnectionPool | None, timeout_s: float
+        self,
+        address: RedisAddress,
+        kind: type[AbstractConnection],
+        options: Mapping[str, Any],
+        timeout_s: float,
     ) -> None:
         self.address = address
         self.timeout_s = timeout_s
-        self._given = pool
-        self._pool = pool
-        # A pool of the caller's may have fewer, and refuses what is over.
-        self._width = min(MAX_CONNECTIONS, pool.max_connections if pool else MAX_CONNECTIONS)
-        self._slots = asyncio.Semaphore(self._width)
+        self._kind = kind
+        self._options = options
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._open: WeakSet[RedisConnection] = WeakSet()
+        self._free: list[RedisConnection] = []
         self._probe_s = min(_PROBE_S, timeout_s * _PROBE_PART)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def to_address(cls, address: RedisAddress, *, timeout_s: float) -> RedisLink:
-        """Return a link with connections of its own."""
-        return cls(address, None, timeout_s)
+        """Return a link to the server of a URL."""
+        options = dict(address.connection)
+        kind = options.pop("connection_class", Connection)
+        return cls(address, kind, {**options, **_connecting(timeout_s)}, timeout_s)
 
     @classmethod
     def over(cls, client: RedisClient, *, timeout_s: float, allow_insecure: bool) -> RedisLink:
-        """Return a link over a client's connections. Raises ConfigurationError for another kind."""
+        """Return a link to the server of a client, to which it connects as the client does.
+
+        Raises:
+            ConfigurationError: for another kind of client, or one without a password.
+        """
         pool = getattr(client, "connection_pool", None)
         if not isinstance(pool, ConnectionPool):
             raise ConfigurationError(
@@ -94,7 +105,7 @@ class RedisLink:
         address = address_of(arguments, tls=tls)
         if not allow_insecure:
             refuse_without_password(arguments, address)
-        return cls(address, pool, timeout_s)
+        return cls(address, pool.connection_class, arguments, timeout_s)
 
     async def call(self, *command: Argument, key: str = "") -> Any:
         """Send one command; ``key`` is what an error about a type names."""
@@ -196,36 +207,45 @@ class RedisLink:
     async def exchange(self, commands: Sequence[Command], heard: Heard | None = None) -> list[Any]:
         """Send commands and return the replies, errors among them; errors are redis-py's."""
         async with self._slots:
-            pool = self._connections()
-            connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # its own gap
+            connection = self._idle() or await self.connect()
             try:
-                return await exchange_on(connection, commands, heard)
+                return await connection.exchange(commands, heard)
             finally:
-                await pool.release(connection)
+                if not connection.closed:
+                    self._free.append(connection)
 
-    def own_connection(self) -> AbstractConnection:
-        """Return a connection beside the pool's, not connected, for RESP3's pushed messages."""
-        pool = self._connections()
-        return pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
+    async def connect(self, on_push: Heard | None = None) -> RedisConnection:
+        """Return a new connection; errors are redis-py's."""
+        connection = await connect(self._kind, self._options, on_push)
+        self._open.add(connection)
+        return connection
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""
-        if self._pool is not None and self._given is None:
-            await self._pool.disconnect()
-            self._pool = None
+        for connection in self._open:
+            connection.close()
+        self._forget()
+        await asyncio.sleep(0)  # the event loop closes the sockets
 
     def _enter_loop(self) -> None:
         """Make what belongs to an event loop anew where it is another one than last time."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop = loop
-            self._slots = asyncio.Semaphore(self._width)
-            self._pool = self._given
+            self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+            self._forget()
 
-    def _connections(self) -> ConnectionPool:
-        if self._pool is None:
-            self._pool = _pool(self.address, self.timeout_s)
-        return self._pool
+    def _idle(self) -> RedisConnection | None:
+        """Return a connection that nobody uses; servers close those that are idle for long."""
+        while self._free:
+            connection = self._free.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    def _forget(self) -> None:
+        self._open.clear()
+        self._free.clear()
 
     def _refuse_errors(self, replies: Sequence[Any], key: str) -> None:
         """Raise the first error; those of a transaction are within the reply to its EXEC."""
@@ -242,18 +262,11 @@ class RedisLink:
         return redis_errors.translated(error, self.address, key=key, other_protocol=other)
 
 
-def _pool(address: RedisAddress, timeout_s: float) -> ConnectionPool:
-    arguments = dict(address.connection)
-    kind = arguments.pop("connection_class", Connection)
-    return ConnectionPool(
-        connection_class=kind,
-        **arguments,
-        protocol=3,
-        # Each attempt has its own deadline, which knows how large the body is.
-        socket_timeout=None,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
+def _connecting(timeout_s: float) -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
         # These would cost round trips at each connect.
-        driver_info=None,
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
+        "driver_info": None,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }

@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
-
 from py_code_mode.store import redis_errors
 from py_code_mode.store.redis_link import RedisLink
-from py_code_mode.store.redis_wire import Command, exchange_on
+from py_code_mode.store.redis_wire import Command, RedisConnection
 
 #: How often messages are fetched while nobody asks: the server keeps them until then.
 DRAIN_S = 20.0
@@ -55,7 +53,7 @@ class RedisWatch:
     def __init__(self, link: RedisLink, prefixes: Sequence[bytes]) -> None:
         self._link = link
         self.touched = {prefix: Touched() for prefix in prefixes}
-        self._connection: AbstractConnection | None = None
+        self._connection: RedisConnection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
         self._refused = False
@@ -75,9 +73,9 @@ class RedisWatch:
             if connection is None:
                 return await self._link.exchange(commands)
             try:
-                replies = await exchange_on(connection, commands)
+                replies = await connection.exchange(commands)
             except BaseException:
-                await self._drop()
+                self._drop()
                 raise
         self._drain_later()
         return replies
@@ -90,20 +88,15 @@ class RedisWatch:
             with suppress(asyncio.CancelledError):
                 await self._draining
         async with self._lock:
-            await self._drop()
+            self._drop()
 
-    async def _open(self) -> AbstractConnection | None:
-        connection = self._link.own_connection()
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # its own gap
-            # Its parser hands over what the server pushes; there is no public way to say to whom.
-            parser: Any = connection._parser
-            parser.set_invalidation_push_handler(self._hear)
-            prefixes = [part for prefix in self.touched for part in (b"PREFIX", prefix)]
-            await connection.send_command(b"CLIENT", b"TRACKING", b"ON", b"BCAST", *prefixes)
-            await connection.read_response()
-        except redis_errors.ResponseError:
-            await connection.disconnect(nowait=True)
+    async def _open(self) -> RedisConnection | None:
+        connection = await self._link.connect(self._hear)
+        prefixes = [part for prefix in self.touched for part in (b"PREFIX", prefix)]
+        command = (b"CLIENT", b"TRACKING", b"ON", b"BCAST", *prefixes)
+        (reply,) = await connection.exchange([command])
+        if isinstance(reply, redis_errors.ResponseError):
+            connection.close()
             self._refused = True
             _log.warning(
                 "Redis at %s offers no key tracking: changes made past py-code-mode are seen "
@@ -111,13 +104,10 @@ class RedisWatch:
                 self._link.address.shown,
             )
             return None
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
         self._connection = connection
         return connection
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if self._timer is not None:
             self._timer.cancel()
@@ -125,10 +115,12 @@ class RedisWatch:
         for touched in self.touched.values():
             touched.lose()
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            connection.close()
 
-    async def _hear(self, message: Sequence[Any]) -> None:
+    def _hear(self, message: Sequence[Any]) -> None:
         """Note the keys of one message; one without keys says that all are gone."""
+        if message[0] != b"invalidate":
+            return
         keys = message[1]
         for prefix, touched in self.touched.items():
             if keys is None:
