@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -12,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from py_code_mode._version import __version__
 from py_code_mode.errors import CodeModeError, InternalError
@@ -30,6 +32,20 @@ Sessions for LLM agents that write Python. Everything but `/health` and `/ready`
 `Authorization: Bearer <token>`. Errors are `application/problem+json` with a stable `code`."""
 
 
+class _App(FastAPI):
+    """The application with the guard before all of it, the framework's own layers included."""
+
+    guard: Guard | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if self.guard is None or scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.guard(scope, receive, send)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the server's application; its parts start with the lifespan.
 
@@ -44,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     # Its documents are behind the token, as everything is.
-    app = FastAPI(
+    app = _App(
         title="py-code-mode",
         version=__version__,
         description=_ABOUT,
@@ -68,11 +84,14 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_extra=_EXECUTE_SCHEMA,
     )
     _handle_errors(app, core)
-    app.add_middleware(
-        Guard,
+    app.guard = Guard(
+        super(_App, app).__call__,
         tokens=settings.tokens,
         body_limit=lambda method, path: _body_limit(settings, method, path),
         note=core.metrics.note_request,
+        # By far the most requests: what FastAPI does for them is only to tell their schema.
+        direct={("POST", "/execute"): execute},
+        explain=partial(_explained, core),
     )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -84,12 +103,19 @@ def _body_limit(settings: Settings, method: str, path: str) -> int:
     return settings.max_body_bytes
 
 
+def _explained(core: Core, error: Exception) -> Response:
+    """Return the answer that an error is; what nobody foresaw goes to the log alone."""
+    if not isinstance(error, CodeModeError):
+        log.error("a request failed", exc_info=error)
+        error = InternalError("the request failed inside the server; its log says why")
+    if error.code == "storage_unavailable":
+        core.metrics.note_store_error()
+    return problem(error)
+
+
 def _handle_errors(app: FastAPI, core: Core) -> None:
-    async def ours(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, CodeModeError)  # noqa: S101 - registered for it
-        if error.code == "storage_unavailable":
-            core.metrics.note_store_error()
-        return problem(error)
+    async def explained(_request: Request, error: Exception) -> Response:
+        return _explained(core, error)
 
     async def invalid(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
@@ -102,15 +128,11 @@ def _handle_errors(app: FastAPI, core: Core) -> None:
     async def gone(_request: Request, _error: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it
 
-    async def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(InternalError("the request failed inside the server; its log says why"))
-
-    app.add_exception_handler(CodeModeError, ours)
+    app.add_exception_handler(CodeModeError, explained)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(Exception, unforeseen)
+    app.add_exception_handler(Exception, explained)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from py_code_mode.sessions.session import PRELOAD
 from py_code_mode.settings import Settings
 from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
+from py_code_mode.store.overlay import OverlayStorage
 from py_code_mode.store.redis_extra import redis_storage
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.zygote import ZygoteConfig
@@ -220,6 +221,11 @@ class Core:
 
 
 def _open_store(settings: Settings) -> Store:
+    store = _open_own_store(settings)
+    return OverlayStorage(store, settings.config_path) if settings.config_path else store
+
+
+def _open_own_store(settings: Settings) -> Store:
     if settings.storage_path:
         return FileStorage(settings.storage_path)
     return redis_storage()(

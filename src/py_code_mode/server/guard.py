@@ -11,9 +11,11 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from py_code_mode.server.problems import BodyTooLargeError, problem, problem_response
@@ -33,10 +35,15 @@ _NO_SNIFFING: Final = (
 
 #: The largest body of a request: of its method and path.
 BodyLimit = Callable[[str, str], int]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Guard:
-    """Checks the token, bounds the body, names the request, counts the answer."""
+    """Checks the token, bounds the body, names the request, counts the answer.
+
+    ``direct`` are handlers that are called without the framework around them, by method and path;
+    ``explain`` makes an answer of what they raise.
+    """
 
     def __init__(
         self,
@@ -45,8 +52,12 @@ class Guard:
         tokens: Sequence[str],
         body_limit: BodyLimit,
         note: Callable[[int], None],
+        direct: Mapping[tuple[str, str], Handler],
+        explain: Callable[[Exception], Response],
     ) -> None:
         self._app = app
+        self._explain = explain
+        self._direct = direct
         self._tokens = [token.encode() for token in tokens]
         self._body_limit = body_limit
         self._note = note
@@ -68,7 +79,7 @@ class Guard:
             elif request.declared_size > request.limit:
                 await request.refuse_body()
             else:
-                await self._app(scope, request.receive, request.send)
+                await self._pass_on(scope, request)
         finally:
             self._note(request.status)
             log.debug(
@@ -81,6 +92,19 @@ class Guard:
                     "ms": round((time.perf_counter() - started) * 1000, 3),
                 },
             )
+
+    async def _pass_on(self, scope: Scope, request: _Request) -> None:
+        handler = self._direct.get((scope["method"], scope["path"]))
+        if handler is None:
+            await self._app(scope, request.receive, request.send)
+            return
+        try:
+            answer = await handler(Request(scope, request.receive, request.send))
+        except ClientDisconnect:
+            return  # nobody reads what would be answered
+        except Exception as error:  # noqa: BLE001 - this is the door
+            answer = self._explain(error)
+        await request.answer(answer)
 
     def _is_known(self, header: bytes) -> bool:
         scheme, _, given = header.partition(b" ")

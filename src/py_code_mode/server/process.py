@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import uvicorn
+import uvloop
 
 from py_code_mode.errors import CodeModeError, ConfigurationError
 from py_code_mode.server import logs
@@ -57,7 +58,8 @@ def main(handed: int) -> int:
     try:
         settings = Settings.from_environ(environ)
         logs.set_up(settings.log_format, settings.log_level)
-        return asyncio.run(_serve(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings))
     except CodeModeError as error:
         sys.stderr.write(f"py-code-mode serve: {error.message}\n")
         return 2
@@ -72,6 +74,7 @@ async def _serve(settings: Settings) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_CLOSE_S,
         backlog=_BACKLOG,
@@ -115,7 +118,8 @@ def _begin_to_end(core: Core, server: uvicorn.Server, ending: set[asyncio.Task[N
 def _listening(settings: Settings) -> Iterator[socket.socket]:
     """Bind before anything is started. Raises ConfigurationError."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
+    # The protocol is named, or the loop would not turn off Nagle's delay.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((settings.host, settings.port))

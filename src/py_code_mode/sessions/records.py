@@ -16,6 +16,8 @@ from py_code_mode.store.base import RecordStore
 log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 8
+#: A session that runs again and again is written once in so long.
+_GATHER_S: Final = 0.5
 _PAUSE_S: Final = 1.0
 
 
@@ -70,6 +72,7 @@ class SessionRecords:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            await asyncio.sleep(_GATHER_S)
             try:
                 await self._write_pending()
             except CodeModeError as error:

@@ -9,7 +9,7 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgpack
 
@@ -95,7 +95,7 @@ class JailProcess(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a socket's is one
+        transport = cast("asyncio.Transport", transport)  # every loop has its own class
         self._transport = transport
 
     def connection_lost(self, _exc: Exception | None) -> None:

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from py_code_mode.errors import WorkerCrashed, WorkerStartError
 from py_code_mode.models import Event, Limits
@@ -165,7 +165,7 @@ class Worker(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a socket's is one
+        transport = cast("asyncio.Transport", transport)  # every loop has its own class
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         self._transport = transport
 
