@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from py_code_mode.errors import ConfigurationError
 from py_code_mode.models import MIB, Limits
@@ -54,6 +54,12 @@ def _one_of(*choices: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def _fallback(text: str) -> Literal["lexical"] | None:
+    if text not in ("", "lexical"):
+        raise ValueError("must be lexical, or empty for none")
+    return "lexical" if text else None
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -118,6 +124,7 @@ class Settings:
     max_tool_calls: int = _setting("MAX_TOOL_CALLS", _whole(0), 1000)
     drain_timeout_s: float = _setting("DRAIN_TIMEOUT", _seconds, 30.0)
     embeddings: str = _setting("EMBEDDINGS", str, "static")
+    search_fallback: Literal["lexical"] | None = _setting("EMBEDDINGS_FALLBACK", _fallback, None)
     embeddings_api_key: str = _setting("EMBEDDINGS_API_KEY", str, "", secret=True)
     audit_args: bool = _setting("AUDIT_ARGS", _flag, False)  # noqa: FBT003
     preload: tuple[str, ...] = _setting("PRELOAD", _words, ())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from py_code_mode.errors import (
     CapacityError,
     ConfigurationError,
     InvalidSessionIdError,
+    SearchUnavailableError,
     SessionClosedError,
     SkillExistsError,
 )
 from py_code_mode.models import SessionId
+from py_code_mode.search.embedder import Vectors
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager
 from py_code_mode.workers.pool import Pool
@@ -220,3 +223,23 @@ async def test_churn_leaves_no_process_no_folder_and_no_descriptor() -> None:
         children = Path(f"/proc/{zygote.pid}/task/{zygote.pid}/children").read_text().split()
         assert len(children) <= 4
         assert len(os.listdir("/proc/self/fd")) <= before + 4
+
+
+async def test_the_embedder_is_the_callers_choice() -> None:
+    class Blind:
+        id, dim = "blind", 4
+
+        def embed_docs(self, texts: Sequence[str]) -> Vectors:
+            raise SearchUnavailableError("the model is out")
+
+        def embed_query(self, text: str) -> Vectors:
+            raise SearchUnavailableError("the model is out")
+
+    store = MemoryStorage()
+    async with Session(store, embedder=Blind()) as session:
+        await session.add_skill("resize", "def run(): pass", "Make pictures smaller")
+        with pytest.raises(SearchUnavailableError, match="the model is out"):
+            await session.search_skills("smaller pictures")
+    async with Session(store, embedder=Blind(), search_fallback="lexical") as session:
+        (found,) = await session.search_skills("smaller pictures")
+        assert (found["name"], found["ranking"]) == ("resize", "lexical")

@@ -66,6 +66,7 @@ class Core:
             embedder=choose_embedder(
                 settings.embeddings, {"EMBEDDINGS_API_KEY": settings.embeddings_api_key}
             ),
+            search_fallback=settings.search_fallback,
             audit_args=settings.audit_args,
         )
         self.records = SessionRecords(

@@ -14,7 +14,9 @@ from py_code_mode._version import __version__
 from py_code_mode.errors import ConfigurationError, SessionClosedError
 from py_code_mode.models import Event, Limits, RunResult
 from py_code_mode.packages.installer import PackageInstaller
+from py_code_mode.search.embedder import Embedder
 from py_code_mode.services.registry import Services
+from py_code_mode.services.search import Fallback
 from py_code_mode.sessions.doors import Doors
 from py_code_mode.sessions.manager import SessionManager, check_session_id, new_session_id
 from py_code_mode.store.base import Store
@@ -53,6 +55,8 @@ class Session(Doors):
         installer: where packages come from and are kept; by default the index that uv uses, and a
             folder of this user's below the temporary one.
         tool_variables: values for the ``${TOOL_…}`` of tool files; no others are used.
+        embedder: what searches go by (``choose_embedder``); by default the table that is included.
+        search_fallback: ``lexical`` lets searches go by words while the embedder fails.
 
     Example:
         >>> async with Session.from_base("./.code-mode") as session:
@@ -73,6 +77,8 @@ class Session(Doors):
         preload: tuple[str, ...] = (),
         installer: PackageInstaller | None = None,
         tool_variables: Mapping[str, str] | None = None,
+        embedder: Embedder | None = None,
+        search_fallback: Fallback | None = None,
     ) -> None:
         """Prepare a session; nothing is started before ``async with``.
 
@@ -94,6 +100,8 @@ class Session(Doors):
             runtime_deps_allowed=allow_runtime_deps,
             preloaded=preload,
             tool_variables=tool_variables,
+            embedder=embedder,
+            search_fallback=search_fallback,
         )
         self._manager: SessionManager | None = None
 
