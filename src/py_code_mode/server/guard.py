@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import itertools
 import logging
 import re
 import secrets
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+#: Ids of requests that bring none: names, not secrets.
+_PROCESS: Final = secrets.token_hex(4)
+_ids: Final = itertools.count(1)
 #: A wrong token is answered this late; of so many that wait, further ones are answered at once.
 _DELAY_S: Final = 0.5
 _MOST_DELAYED: Final = 64
@@ -138,7 +142,7 @@ class _Request:
         self.limit = body_limit(scope["method"], scope["path"])
         self.status = 0
         given = self.header(b"x-request-id")
-        self.id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}-{next(_ids):x}"
         scope.setdefault("state", {})["request_id"] = self.id
 
     def header(self, name: bytes) -> bytes:
