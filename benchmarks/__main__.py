@@ -23,6 +23,7 @@ from benchmarks import (
     report,
     retrieval,
     search,
+    server,
     tools,
     warm,
 )
@@ -34,7 +35,7 @@ from benchmarks.sampling import Counts
 GROUPS = (creation, warm, calls, memory, latency, peers, artifacts, retrieval)
 #: Measured without them: a fresh program of another scheduling group waits for a loop's whole
 #: slice, as the groups are equals whatever the class of what is in them.
-PROGRAM_GROUPS = (tools, search, redis_store)
+PROGRAM_GROUPS = (tools, search, redis_store, server)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

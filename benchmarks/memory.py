@@ -37,6 +37,11 @@ async def _idle_sessions(preload: tuple[str, ...], count: int) -> list[float]:
         return [pss_mb(_read(f"/proc/{worker.pid}/smaps_rollup")) for worker in workers]
 
 
+def pss_of(pid: int) -> float:
+    """Return the proportional set size of a process, in MB."""
+    return pss_mb(_read(f"/proc/{pid}/smaps_rollup"))
+
+
 def _read(path: str) -> str:
     with open(path, encoding="ascii") as file:
         return file.read()

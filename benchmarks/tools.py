@@ -90,7 +90,7 @@ async def _measure_programs(results: Results, counts: Counts) -> None:
     await store.tools.add("x", _TRUE)
     await store.tools.add("nap", _NAP)
     services = Services(store, limits=Limits())
-    n = counts.calls // 10
+    n = max(1, counts.calls // 10)
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
         async with new_pool() as pool:
             worker = await new_worker(pool, services)
