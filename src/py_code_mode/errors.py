@@ -110,6 +110,42 @@ class CodeTooLargeError(SessionError, ValueError):
     code = "code_too_large"
 
 
+class ExecutionIdReusedError(SessionError):
+    """Raised when an execution id comes again with other code."""
+
+    code = "execution_id_reused"
+
+
+class ExecutionOutcomeUnknownError(SessionError):
+    """Raised when the server that ran an execution is gone; it is never run twice."""
+
+    code = "execution_outcome_unknown"
+
+
+class ServerError(CodeModeError):
+    """Base of what can come between a client and its session server."""
+
+    code = "server_error"
+
+
+class ServerUnreachableError(ServerError, ConnectionError):
+    """Raised when a server does not answer; the message says whether it may have been asked."""
+
+    code = "server_unreachable"
+
+
+class DrainingError(ServerError):
+    """Raised when new work comes to a server that is about to end."""
+
+    code = "draining"
+
+
+class UnauthorizedError(ServerError, PermissionError):
+    """Raised when a server does not know the client's token."""
+
+    code = "unauthorized"
+
+
 class WorkerError(CodeModeError):
     """Base of what can happen to a worker process."""
 
@@ -150,6 +186,9 @@ __all__ = [
     "DepInstallError",
     "DepNotFoundError",
     "DepsError",
+    "DrainingError",
+    "ExecutionIdReusedError",
+    "ExecutionOutcomeUnknownError",
     "InternalError",
     "InvalidArgumentError",
     "InvalidArtifactNameError",
@@ -160,6 +199,8 @@ __all__ = [
     "RuntimeDepsDisabledError",
     "SandboxUnavailableError",
     "SearchUnavailableError",
+    "ServerError",
+    "ServerUnreachableError",
     "SessionBusyError",
     "SessionClosedError",
     "SessionError",
@@ -178,6 +219,7 @@ __all__ = [
     "ToolError",
     "ToolNotFoundError",
     "ToolTimeoutError",
+    "UnauthorizedError",
     "UnknownOperationError",
     "WorkerCrashed",
     "WorkerError",

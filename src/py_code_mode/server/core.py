@@ -15,13 +15,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from py_code_mode._version import __version__
-from py_code_mode.errors import CodeModeError, DepsError
+from py_code_mode.errors import CodeModeError, DepsError, DrainingError
 from py_code_mode.models import RunResult
 from py_code_mode.packages.installer import PackageInstaller
 from py_code_mode.search.choose import choose_embedder
 from py_code_mode.server.executions import Executions
 from py_code_mode.server.metrics import Metrics
-from py_code_mode.server.problems import DrainingError
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager
 from py_code_mode.sessions.records import SessionRecords

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
-from py_code_mode.errors import CodeModeError
+from py_code_mode.errors import (
+    CodeModeError,
+    ExecutionIdReusedError,
+    ExecutionOutcomeUnknownError,
+)
 from py_code_mode.models import SessionId
-from py_code_mode.server.problems import ExecutionIdReusedError, ExecutionOutcomeUnknownError
 from py_code_mode.store.base import RecordStore
 
 log = logging.getLogger(__name__)

@@ -60,6 +60,8 @@ STATUS: Final[Mapping[str, int]] = {
     "unknown_operation": 404,
     "worker_start": 503,
 }
+#: What every problem has; the fields of an error are further members.
+_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "code", "headers"})
 #: Answers of these are worth another try, after so many seconds.
 _RETRY_AFTER_S: Final = {"capacity": 5, "draining": 5, "storage_unavailable": 2, "worker_start": 2}
 
@@ -83,28 +85,10 @@ class InvalidRequestError(CodeModeError):
     errors: list[dict[str, str]]
 
 
-class DrainingError(CodeModeError):
-    """Raised when new work comes to a server that is about to end."""
-
-    code = "draining"
-
-
-class ExecutionIdReusedError(CodeModeError):
-    """Raised when an execution id comes again with other code."""
-
-    code = "execution_id_reused"
-
-
-class ExecutionOutcomeUnknownError(CodeModeError):
-    """Raised when the replica that ran an execution is gone; it is never run twice."""
-
-    code = "execution_outcome_unknown"
-
-
 def problem(error: CodeModeError) -> Response:
     """Return the answer that an error is."""
     status = STATUS.get(error.code, 500)
-    fields = {name: value for name, value in error.fields.items() if name == "errors"}
+    fields = {name: value for name, value in error.fields.items() if name not in _MEMBERS}
     headers = {}
     if error.code in _RETRY_AFTER_S:
         after = error.fields.get("retry_after_s", _RETRY_AFTER_S[error.code])
