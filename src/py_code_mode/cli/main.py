@@ -16,8 +16,8 @@ import typer
 
 from py_code_mode._version import __version__
 from py_code_mode.cli import demo as demo_session
+from py_code_mode.cli import serve as serve_command
 from py_code_mode.cli import store as store_command
-from py_code_mode.cli.serve import serve as serve_command
 from py_code_mode.cli.show import show_result
 from py_code_mode.cli.tools import tools
 from py_code_mode.errors import CodeModeError
@@ -122,7 +122,13 @@ def demo(
     raise typer.Exit(0 if ok else 1)
 
 
-app.command()(serve_command)
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def serve(context: typer.Context) -> None:
+    """Run the session server; its settings come from the environment."""
+    raise typer.Exit(serve_command.main(context.args))
 
 
 @app.command(

@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-from typing import Annotated
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Final
 
-import typer
+#: Which variable each option stands for.
+_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "base": ("STORAGE_PATH", "keep everything in this folder"),
+    "redis": ("REDIS_URL", "keep everything in this Redis (a password here shows in `ps`)"),
+    "prefix": ("REDIS_PREFIX", "what the keys in Redis begin with"),
+    "host": ("HOST", "the address to listen on"),
+    "port": ("PORT", "the port to listen on; 0 takes any that is free"),
+    "timeout": ("EXECUTION_TIMEOUT", "seconds that a run may take, unless it asks for more"),
+}
+_NEEDED: Final = ("fastapi", "uvicorn", "uvloop", "structlog", "prometheus_client")
 
 
-def serve(
-    base: Annotated[
-        str | None, typer.Option("--base", help="Keep everything in this folder: STORAGE_PATH.")
-    ] = None,
-    redis: Annotated[
-        str | None, typer.Option("--redis", help="Keep everything in this Redis: REDIS_URL.")
-    ] = None,
-    prefix: Annotated[str | None, typer.Option(help="REDIS_PREFIX.")] = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on: HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="PORT; 0 takes any that is free.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="EXECUTION_TIMEOUT, in seconds.")] = None,
-) -> None:
-    """Run the session server. Settings come from the environment; options go before them."""
-    try:
-        from py_code_mode.server.process import (  # noqa: PLC0415 - an extra, and slow to import
-            restart_without_secrets,
+def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """Run the server in place of this process; returns an exit code only where that fails."""
+    given = _parser().parse_args(arguments)
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"py-code-mode serve: {', '.join(missing)} missing, which are part of an extra:"
+            " pip install 'py-code-mode[server]'\n"
         )
-    except ModuleNotFoundError as error:
-        typer.echo(
-            f"py-code-mode: the server needs {error.name}, which is part of an extra:"
-            " pip install 'py-code-mode[server]'",
-            err=True,
-        )
-        raise typer.Exit(2) from None
-    given = {
-        "STORAGE_PATH": base,
-        "REDIS_URL": redis,
-        "REDIS_PREFIX": prefix,
-        "HOST": host,
-        "PORT": port,
-        "EXECUTION_TIMEOUT": timeout,
-    }
-    environ = dict(os.environ)
-    if base is not None:
-        environ.pop("REDIS_URL", None)
-    if redis is not None:
-        environ.pop("STORAGE_PATH", None)
-    environ |= {name: str(value) for name, value in given.items() if value is not None}
-    restart_without_secrets(environ)
+        return 2
+    from py_code_mode.server.restart import restart_without_secrets  # noqa: PLC0415 - an extra
+
+    variables = dict(os.environ if environ is None else environ)
+    if given.base is not None:
+        variables.pop("REDIS_URL", None)
+    if given.redis is not None:
+        variables.pop("STORAGE_PATH", None)
+    for option, (variable, _) in _OPTIONS.items():
+        value = getattr(given, option)
+        if value is not None:
+            variables[variable] = value
+    return restart_without_secrets(variables)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="py-code-mode serve",
+        description="Run the session server. Settings come from the environment; options go first.",
+    )
+    for option, (variable, about) in _OPTIONS.items():
+        parser.add_argument(f"--{option}", help=f"{about} ({variable})")
+    return parser

@@ -46,13 +46,13 @@ class _App(FastAPI):
         await self.guard(scope, receive, send)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the server's application; its parts start with the lifespan.
+def create_app(settings: Settings, core: Core | None = None) -> FastAPI:
+    """Return the server's application; its parts start with the lifespan, unless given a core.
 
     Raises:
         ConfigurationError: the settings cannot work, such as none for the token.
     """
-    core = Core(settings)
+    core = core or Core(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

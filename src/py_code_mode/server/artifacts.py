@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -10,20 +9,20 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from py_code_mode.errors import InvalidArgumentError
+from py_code_mode.errors import ArtifactTooLargeError, InvalidArgumentError
 from py_code_mode.json_values import from_json, to_json
 from py_code_mode.models import MIB
 from py_code_mode.server import schemas
 from py_code_mode.server.core import Core
 from py_code_mode.server.problems import InvalidRequestError
 from py_code_mode.server.routes import call, plain_values
+from py_code_mode.text import check_description
 
 router = APIRouter(tags=["artifacts"])
 
 _CHUNK: Final = MIB
-#: Files that come in at once; each may take its whole size of memory.
-_uploads: Final = asyncio.Semaphore(4)
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,100}", re.ASCII)
+_TEXT: Final = "; charset=utf-8"
 #: What an agent saved is hostile: no browser shall run it.
 _HOSTILE: Final = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 
@@ -43,20 +42,35 @@ async def get_artifact(
     """The value itself; with ``?meta`` what is known of it, with ``?raw`` its bytes."""
     if meta is not None:
         return JSONResponse(plain_values(await call(request, "artifacts", "get", name=name)))
-    if raw is None:
-        return JSONResponse(to_json(await call(request, "artifacts", "load", name=name)))
     core: Core = request.app.state.core
+    if raw is None:
+        await _check_size(core, name)
+        return JSONResponse(to_json(await call(request, "artifacts", "load", name=name)))
     record, body = await core.store.artifacts.read(name)
     headers = {
         **_HOSTILE,
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name.rpartition('/')[2])}",
         "Content-Length": str(len(body)),
     }
-    media_type = record.media_type if _MEDIA_TYPE.fullmatch(record.media_type) else None
+    known = _MEDIA_TYPE.fullmatch(record.media_type.removesuffix(_TEXT))
     pieces = (body[at : at + _CHUNK] for at in range(0, len(body), _CHUNK))
     return StreamingResponse(
-        pieces, media_type=media_type or "application/octet-stream", headers=headers
+        pieces,
+        media_type=record.media_type if known else "application/octet-stream",
+        headers=headers,
     )
+
+
+async def _check_size(core: Core, name: str) -> None:
+    """Refuse to make JSON of what could not have come as JSON: it would stop all others."""
+    most = core.settings.max_body_bytes
+    record = await core.store.artifacts.get(name)
+    if record.size > most:
+        raise ArtifactTooLargeError(
+            f"the artifact has {record.size:,} bytes, and as JSON at most {most:,} are sent;"
+            " get it with ?raw",
+            max_bytes=most,
+        )
 
 
 @router.post("/api/artifacts", status_code=201, response_model=schemas.Artifact)
@@ -66,6 +80,8 @@ async def save_artifact(request: Request, artifact: schemas.ArtifactRequest) -> 
         data = from_json(artifact.data)
     except (ValueError, TypeError) as error:
         raise InvalidRequestError(f"data: {error}") from None
+    except RecursionError:
+        raise InvalidRequestError("data: it is nested too deeply") from None
     arguments: dict[str, Any] = {**artifact.model_dump(), "data": data}
     record = await call(request, "artifacts", "save", **arguments)
     return JSONResponse(plain_values(record), 201)
@@ -78,9 +94,10 @@ async def put_artifact(request: Request, name: str, description: str = "") -> Re
     media_type = media_type.strip().lower()
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise InvalidArgumentError("Content-Type must be a media type, like text/csv")
+    check_description(description)
     core: Core = request.app.state.core
     with core.working():
-        async with _uploads:
+        async with core.uploads:
             body = bytearray()
             async for piece in request.stream():
                 body += piece

@@ -40,6 +40,7 @@ _REMEMBERED_S: Final = 24 * 3600.0
 _DEPS_PERIOD_S: Final = 5.0
 _FLUSH_S: Final = 5.0
 _CHECK_EVERY_S: Final = 1.0
+_UPLOADS: Final = 4
 
 
 class Core:
@@ -78,6 +79,8 @@ class Core:
         )
         self.manager: SessionManager
         self.metrics = Metrics(self)
+        #: Files that come in at once; each may take its whole size of memory.
+        self.uploads = asyncio.Semaphore(_UPLOADS)
         self.draining = False
         self.deps_synced = False
         self.active = 0
@@ -120,8 +123,7 @@ class Core:
     @contextlib.contextmanager
     def working(self) -> Any:
         """Count a request that a drain waits for. Raises DrainingError while draining."""
-        if self.draining:
-            raise DrainingError("this server is about to end; send the request again, to another")
+        self.refuse_while_draining()
         self.active += 1
         self._idle.clear()
         try:
@@ -130,6 +132,11 @@ class Core:
             self.active -= 1
             if not self.active:
                 self._idle.set()
+
+    def refuse_while_draining(self) -> None:
+        """Raise DrainingError while draining."""
+        if self.draining:
+            raise DrainingError("this server is about to end; send the request again, to another")
 
     async def drain(self) -> None:
         """Refuse new work, and wait for what runs, as long as the settings say."""
@@ -150,6 +157,7 @@ class Core:
         if store_problem is not None:
             found["storage_unavailable"] = store_problem
         if not self.manager.pool.alive:
+            self.manager.pool.refill(least=1)  # no request may come that would do it
             found["worker_start"] = "sessions cannot be started; the log says why"
         failure = self.services.deps.failure
         if failure is not None:
@@ -235,6 +243,7 @@ def _open_own_store(settings: Settings) -> Store:
         inline_max=settings.artifact_inline_max,
         max_store_mb=settings.max_store_mb or None,
         store_timeout_s=settings.store_timeout_s,
+        allow_insecure=settings.allow_insecure_redis,
     )
 
 

@@ -38,8 +38,9 @@ async def execute(request: Request) -> Response:
     asked = _parsed(await request.body())
     if asked.execution_id is not None and session_id is None:
         raise InvalidRequestError("an execution_id is a session's: send the header X-Session-ID")
-    run = partial(_run, core, session_id, asked)
+    run = partial(_run, core, session_id, asked, request.state.request_id)
     if "text/event-stream" in request.headers.get("accept", ""):
+        core.refuse_while_draining()
         return _EventStream(core, run)
     with core.working():
         if asked.execution_id is None:
@@ -60,6 +61,7 @@ async def _run(
     core: Core,
     session_id: SessionId | None,
     asked: ExecuteRequest,
+    request_id: str,
     on_event: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
     """Run once, and return the result as JSON values."""
@@ -69,7 +71,7 @@ async def _run(
             session_id, asked.code, timeout_s=asked.timeout, on_event=on_event
         )
         core.note(result)
-        _log_run(result, asked)
+        _log_run(result, asked, request_id)
         return result_to_json(result)
 
     if asked.execution_id is None or session_id is None:
@@ -84,11 +86,12 @@ def _parsed(body: bytes) -> ExecuteRequest:
         raise invalid_request(error) from None
 
 
-def _log_run(result: RunResult, asked: ExecuteRequest) -> None:
+def _log_run(result: RunResult, asked: ExecuteRequest, request_id: str) -> None:
     if log.isEnabledFor(logging.INFO):
         log.info(
             "run",
             extra={
+                "request_id": request_id,
                 "session_id": result.session_id,
                 "execution_id": asked.execution_id,
                 "generation": result.state.generation,

@@ -38,7 +38,7 @@ class _Known:
     """One execution of this process."""
 
     code: str
-    task: asyncio.Task[Answer]
+    task: asyncio.Task[tuple[Answer, bool]]
 
 
 class Executions:
@@ -72,7 +72,8 @@ class Executions:
             task.add_done_callback(lambda done: self._ended(key, done))
         elif known.code != digest:
             raise _reused(execution_id)
-        return await asyncio.shield(known.task)
+        answer, _ = await asyncio.shield(known.task)
+        return answer
 
     async def beat(self) -> None:
         """Say that this replica lives, until cancelled."""
@@ -92,11 +93,12 @@ class Executions:
 
     async def _first_or_recorded(
         self, key: str, digest: str, work: Callable[[], Awaitable[Answer]]
-    ) -> Answer:
+    ) -> tuple[Answer, bool]:
+        """Return the answer, and whether the store has it too."""
         claim = {"code": digest, "replica": self._replica, "token": secrets.token_hex(8)}
         recorded = await self._store.claim(key, json.dumps(claim).encode(), ttl_s=_RUNNING_KEPT_S)
         if recorded is not None:
-            return await self._answer_of(key, digest, json.loads(recorded))
+            return await self._answer_of(key, digest, json.loads(recorded)), True
         try:
             answer = await work()
         except CodeModeError:
@@ -107,7 +109,8 @@ class Executions:
             await self._store.put(key, value, ttl_s=_KEPT_S)
         except CodeModeError as error:  # what ran has run, and whoever waits here is told
             log.warning("the answer to %s could not be recorded: %s", key, error.message)
-        return answer
+            return answer, False
+        return answer, True
 
     async def _answer_of(self, key: str, digest: str, record: dict[str, Any]) -> Answer:
         """Return the answer that a record has or will have."""
@@ -136,12 +139,13 @@ class Executions:
         cut = sorted({*answer["truncated"], "displays", "value"})
         return {**answer, "displays": [], "value": None, "truncated": cut}
 
-    def _ended(self, key: str, task: asyncio.Task[Answer]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self._known.pop(key, None)  # told to those who wait; the next one may try again
-            return
-        loop = asyncio.get_running_loop()
-        loop.call_later(_KEPT_S, self._known.pop, key, None)
+    def _ended(self, key: str, task: asyncio.Task[tuple[Answer, bool]]) -> None:
+        """Forget what the store knows; after a failure the next one may try again."""
+        failed = task.cancelled() or task.exception() is not None
+        if failed or task.result()[1]:
+            self._known.pop(key, None)
+        else:
+            asyncio.get_running_loop().call_later(_KEPT_S, self._known.pop, key, None)
 
 
 def _reused(execution_id: str) -> ExecutionIdReusedError:

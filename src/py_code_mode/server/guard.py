@@ -19,7 +19,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from py_code_mode.server.problems import BodyTooLargeError, problem, problem_response
+from py_code_mode.server.problems import (
+    BodyTooLargeError,
+    RequestTimeoutError,
+    problem,
+    problem_response,
+)
 from py_code_mode.text import plain
 
 log = logging.getLogger(__name__)
@@ -32,6 +37,8 @@ _ids: Final = itertools.count(1)
 #: A wrong token is answered this late; of so many that wait, further ones are answered at once.
 _DELAY_S: Final = 0.5
 _MOST_DELAYED: Final = 64
+#: A body whose next piece takes longer is not waited for.
+_PIECE_S: Final = 60.0
 _NO_SNIFFING: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -139,6 +146,7 @@ class _Request:
         self._send = send
         self._headers = dict(scope["headers"])
         self._read = 0
+        self._whole = False
         self.limit = body_limit(scope["method"], scope["path"])
         self.status = 0
         given = self.header(b"x-request-id")
@@ -157,9 +165,19 @@ class _Request:
         return int(size) if size.isdigit() else 0
 
     async def receive(self) -> Message:
-        """Return the next piece of the body. Raises BodyTooLargeError."""
-        message = await self._receive()
+        """Return the next piece of the body, and once it is whole wait for the client to go.
+
+        Raises BodyTooLargeError, RequestTimeoutError.
+        """
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(_PIECE_S):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestTimeoutError(f"nothing of the body came for {_PIECE_S:g} s") from None
         if message["type"] == "http.request":
+            self._whole = not message.get("more_body", False)
             self._read += len(message.get("body", b""))
             if self._read > self.limit:
                 raise BodyTooLargeError(_too_large(self.limit))

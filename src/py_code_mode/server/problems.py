@@ -30,6 +30,7 @@ STATUS: Final[Mapping[str, int]] = {
     "draining": 503,
     "execution_id_reused": 409,
     "execution_outcome_unknown": 409,
+    "headers_too_large": 431,
     "internal_error": 500,
     "invalid_argument": 422,
     "invalid_artifact_name": 422,
@@ -41,6 +42,7 @@ STATUS: Final[Mapping[str, int]] = {
     "method_not_allowed": 405,
     "not_available": 501,
     "not_found": 404,
+    "request_timeout": 408,
     "runtime_deps_disabled": 403,
     "sandbox_unavailable": 503,
     "search_unavailable": 503,
@@ -70,6 +72,12 @@ class BodyTooLargeError(CodeModeError):
     """Raised when a request's body is over the limit."""
 
     code = "body_too_large"
+
+
+class RequestTimeoutError(CodeModeError):
+    """Raised when a request's body does not come."""
+
+    code = "request_timeout"
 
 
 class InvalidJSONError(CodeModeError):
@@ -105,7 +113,13 @@ def problem_response(
     **fields: Any,
 ) -> Response:
     """Return an answer of RFC 9457."""
-    body = {
+    body = json.dumps(problem_body(status, code, detail, **fields))
+    return Response(body, status, headers, MEDIA_TYPE)
+
+
+def problem_body(status: int, code: str, detail: str, **fields: Any) -> dict[str, Any]:
+    """Return what an answer of RFC 9457 says."""
+    return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -113,17 +127,21 @@ def problem_response(
         "code": code,
         **fields,
     }
-    return Response(json.dumps(body), status, headers, MEDIA_TYPE)
 
 
 def http_problem(error: HTTPException) -> Response:
     """Return what the framework refused (an unknown path, a wrong method) as a problem."""
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-    detail = {
-        "not_found": "there is no such path; /openapi.json has all there are",
-        "method_not_allowed": "this path does not take this method",
-    }.get(code, str(error.detail))
+    if isinstance(error.__cause__, CodeModeError):  # what reading the body met
+        return problem(error.__cause__)
+    code, detail = _REFUSED.get(error.status_code, ("invalid_request", str(error.detail)))
     return problem_response(error.status_code, code, detail, headers=error.headers)
+
+
+_REFUSED: Final = {
+    400: ("invalid_json", "the body is not JSON, or nested too deeply"),
+    404: ("not_found", "there is no such path; /openapi.json has all there are"),
+    405: ("method_not_allowed", "this path does not take this method"),
+}
 
 
 def known_codes() -> frozenset[str]:

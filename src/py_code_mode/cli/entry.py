@@ -1,0 +1,27 @@
+"""The front of the command line: loads the command that is asked for, and no other.
+
+``serve`` and ``store`` are waited for by deployments; the rest of the command line, with what it
+draws tables and colours with, would take most of their start.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    command = sys.argv[1:2]
+    if command == ["serve"]:
+        from py_code_mode.cli.serve import main as serve  # noqa: PLC0415 - see above
+
+        sys.exit(serve(sys.argv[2:]))
+    if command == ["store"]:
+        from py_code_mode.cli.store import main as store  # noqa: PLC0415 - see above
+
+        sys.exit(store(sys.argv[2:]))
+    from py_code_mode.cli.main import main as others  # noqa: PLC0415 - see above
+
+    others()
+    sys.exit(0)
