@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -116,7 +117,7 @@ def requests_per_s(server: Server, folder: str, seconds: float) -> float | None:
     script = os.path.join(folder, "execute.lua")
     with open(script, "w", encoding="utf-8") as file:
         file.write(_WRK % TOKEN)
-    command = [wrk, "-t8", "-c8", f"-d{seconds:g}s", "-s", script]
+    command = [wrk, "-t8", "-c8", f"-d{math.ceil(seconds)}s", "-s", script]
     said = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}"], capture_output=True, text=True, check=True
     ).stdout
@@ -131,10 +132,10 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
             raise RuntimeError("the server ended before it was ready")
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/ready")
-            if connection.getresponse().status == http.client.OK:
-                return
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                connection.request("GET", "/ready")
+                if connection.getresponse().status == http.client.OK:
+                    return
         except OSError:
             pass
         time.sleep(0.01)

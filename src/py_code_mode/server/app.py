@@ -68,6 +68,22 @@ def create_app(settings: Settings, core: Core | None = None) -> FastAPI:
         strict_content_type=False,  # a body is JSON whatever it is called; no browser sends tokens
     )
     app.state.core = core
+    _add_routes(app)
+    _handle_errors(app, core)
+    app.guard = Guard(
+        super(_App, app).__call__,
+        tokens=settings.tokens,
+        body_limit=lambda method, path: _body_limit(settings, method, path),
+        note=core.metrics.note_request,
+        # By far the most requests: what FastAPI does for them is only to tell their schema.
+        direct={("POST", "/execute"): execute},
+        explain=partial(_explained, core),
+    )
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     problems: dict[int | str, dict[str, Any]] = {
         "default": {"model": schemas.Problem, "description": "What went wrong"}
     }
@@ -83,18 +99,6 @@ def create_app(settings: Settings, core: Core | None = None) -> FastAPI:
         responses={200: {"model": schemas.ExecuteAnswer}, **problems},
         openapi_extra=_EXECUTE_SCHEMA,
     )
-    _handle_errors(app, core)
-    app.guard = Guard(
-        super(_App, app).__call__,
-        tokens=settings.tokens,
-        body_limit=lambda method, path: _body_limit(settings, method, path),
-        note=core.metrics.note_request,
-        # By far the most requests: what FastAPI does for them is only to tell their schema.
-        direct={("POST", "/execute"): execute},
-        explain=partial(_explained, core),
-    )
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    return app
 
 
 def _body_limit(settings: Settings, method: str, path: str) -> int:

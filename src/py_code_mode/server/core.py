@@ -53,22 +53,7 @@ class Core:
         self.replica = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.started_at = time.monotonic()
         self.store = _open_store(settings)
-        self.services = Services(
-            self.store,
-            limits=self.limits,
-            installer=PackageInstaller(
-                _work_folder(settings, "packages"), environ=settings.installer_variables
-            ),
-            runtime_deps_allowed=settings.allow_runtime_deps,
-            skill_writes_allowed=settings.allow_skill_writes,
-            preloaded=settings.preload,
-            tool_variables=settings.tool_variables,
-            embedder=choose_embedder(
-                settings.embeddings, {"EMBEDDINGS_API_KEY": settings.embeddings_api_key}
-            ),
-            search_fallback=settings.search_fallback,
-            audit_args=settings.audit_args,
-        )
+        self.services = _make_services(settings, self.store)
         self.records = SessionRecords(
             self.store.records,
             replica=self.replica,
@@ -244,6 +229,27 @@ def _open_own_store(settings: Settings) -> Store:
         max_store_mb=settings.max_store_mb or None,
         store_timeout_s=settings.store_timeout_s,
         allow_insecure=settings.allow_insecure_redis,
+    )
+
+
+def _make_services(settings: Settings, store: Store) -> Services:
+    return Services(
+        store,
+        limits=settings.limits(),
+        installer=PackageInstaller(
+            _work_folder(settings, "packages"),
+            environ=settings.installer_variables,
+            allow_build=settings.deps_allow_build,
+        ),
+        runtime_deps_allowed=settings.allow_runtime_deps,
+        skill_writes_allowed=settings.allow_skill_writes,
+        preloaded=settings.preload,
+        tool_variables=settings.tool_variables,
+        embedder=choose_embedder(
+            settings.embeddings, {"EMBEDDINGS_API_KEY": settings.embeddings_api_key}
+        ),
+        search_fallback=settings.search_fallback,
+        audit_args=settings.audit_args,
     )
 
 
