@@ -66,6 +66,12 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in (part.strip() for part in text.split(",")) if word)
 
 
+def _redis_url(text: str) -> str:
+    if text and not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return text
+
+
 def _tokens(text: str) -> tuple[str, ...]:
     tokens = _words(text)
     if not tokens:
@@ -95,7 +101,8 @@ class Settings:
     """What an operator may set; units are in the names, the variable in each field's metadata."""
 
     tokens: tuple[str, ...] = _setting("CONTAINER_AUTH_TOKEN", _tokens, (), secret=True)
-    redis_url: str = _setting("REDIS_URL", str, "", secret=True)
+    redis_url: str = _setting("REDIS_URL", _redis_url, "", secret=True)
+    allow_insecure_redis: bool = _setting("ALLOW_INSECURE_REDIS", _flag, False)  # noqa: FBT003
     redis_prefix: str = _setting("REDIS_PREFIX", str, "agent")
     storage_path: str = _setting("STORAGE_PATH", str, "")
     config_path: str = _setting("CONFIG_PATH", str, "")
@@ -175,6 +182,11 @@ class Settings:
             found.append("EXECUTION_TIMEOUT must not be over MAX_EXECUTION_TIMEOUT")
         if self.sandbox == "off" and self.min_sandbox_tier != "none":
             found.append("SANDBOX=off needs MIN_SANDBOX_TIER=none too")
+        if self.storage_path:
+            given = {"ARTIFACTS_PATH": self.artifacts_path, "MAX_STORE_MB": self.max_store_mb}
+            found += [f"{name} goes with REDIS_URL alone" for name, value in given.items() if value]
+        later = {"DEPS_ALLOW_BUILD": self.deps_allow_build, "EGRESS_ALLOW": self.egress_allow}
+        found += [f"{name} is not available in this version" for name in later if later[name]]
         return found
 
     def limits(self) -> Limits:

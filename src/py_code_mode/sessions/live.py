@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 
 #: How late a session may notice that another process has changed the list of packages.
 _PACKAGES_AGE_S: Final = 1.0
+#: Another replica may have run a session that this one has not run for so long.
+_ALONE_S: Final = 0.25
+#: An answer waits so long for what the store says of other replicas.
+_ELSEWHERE_WAITS_S: Final = 0.25
 #: Code that may start programs, of its own or a skill's; its jail starts beside it.
 _MAY_CALL_TOOLS: Final = re.compile(r"tools|skills")
 
@@ -93,12 +97,15 @@ class LiveSession:
                 self._pool.warm(worker)
             await self._services.deps.current(max_age_s=_PACKAGES_AGE_S)
             lost, self._lost = self._lost, False
+            elsewhere = self._ask_elsewhere()
             name = f"<run {self._generation + 1}>"
             outcome = await worker.run(code, name=name, timeout_s=timeout_s, on_event=on_event)
             self._generation += 1
             if outcome.crash is not None:
                 lost = True
                 self._let_go(outcome.crash.cause)
+            if elsewhere is not None and await self._was_elsewhere(elsewhere):
+                lost, self._recorded = True, False
             await self._record()
             return self._result(outcome, timeout_s, lost=lost)
 
@@ -137,6 +144,18 @@ class LiveSession:
         if record is not None:
             self._generation, self._lost = record.generation, True
         self._remembered = True
+
+    def _ask_elsewhere(self) -> asyncio.Task[bool] | None:
+        """Ask, while the code runs, whether another replica has run the session since this did."""
+        alone = time.monotonic() - self.last_used < _ALONE_S
+        if self._records is None or not self._recorded or alone:
+            return None
+        return asyncio.create_task(self._records.is_elsewhere(self.id))
+
+    async def _was_elsewhere(self, asked: asyncio.Task[bool]) -> bool:
+        done, _ = await asyncio.wait({asked}, timeout=_ELSEWHERE_WAITS_S)
+        asked.cancel()
+        return bool(done) and asked.result()
 
     async def _record(self) -> None:
         if self._records is None:

@@ -198,8 +198,9 @@ class SessionManager:
             self.pool.start_jails_ahead()
 
     async def _expire(self) -> None:
+        period_s = min(_EXPIRY_PERIOD_S, self.limits.session_idle_timeout_s / 4)
         while True:
-            await asyncio.sleep(_EXPIRY_PERIOD_S)
+            await asyncio.sleep(period_s)
             now = time.monotonic()
             for session in list(self._sessions.values()):
                 idle_s = now - session.last_used

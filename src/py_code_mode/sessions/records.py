@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from py_code_mode.errors import CodeModeError
+from py_code_mode.errors import CodeModeError, StorageUnavailableError
 from py_code_mode.models import SessionId
 from py_code_mode.store.base import RecordStore
 
@@ -42,6 +42,7 @@ class SessionRecords:
         self._store = store
         self._ttl_s = ttl_s
         self._pending: dict[SessionId, int] = {}
+        self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -50,6 +51,14 @@ class SessionRecords:
         """Return what is known of a session. Raises StorageUnavailableError."""
         value = await self._store.get(_key(session_id))
         return None if value is None else _parsed(value)
+
+    async def is_elsewhere(self, session_id: SessionId) -> bool:
+        """Tell whether another replica ran the session last; False where nobody can tell."""
+        try:
+            record = await self.load(session_id)
+        except StorageUnavailableError:
+            return False
+        return record is not None and record.replica != self.replica
 
     async def save(self, session_id: SessionId, generation: int) -> None:
         """Write a record now. Raises StorageUnavailableError."""
@@ -65,7 +74,8 @@ class SessionRecords:
     async def remove(self, session_id: SessionId) -> None:
         """Forget a session. Raises StorageUnavailableError."""
         self._pending.pop(session_id, None)
-        await self._store.remove(_key(session_id))
+        async with self._writing:  # or what is being written would come after it
+            await self._store.remove(_key(session_id))
 
     async def run(self) -> None:
         """Write what is pending, until cancelled."""
@@ -89,17 +99,21 @@ class SessionRecords:
 
     async def _write_pending(self) -> None:
         while self._pending:
-            some = [self._pending.popitem() for _ in range(min(_PARALLEL, len(self._pending)))]
-            done = await asyncio.gather(
-                *(self.save(session_id, generation) for session_id, generation in some),
-                return_exceptions=True,
-            )
-            failed = [error for error in done if isinstance(error, BaseException)]
-            if failed:
-                for session_id, generation in some:
-                    self._pending.setdefault(session_id, generation)
-                raise failed[0]
+            async with self._writing:
+                await self._write_some()
         self._idle.set()
+
+    async def _write_some(self) -> None:
+        some = [self._pending.popitem() for _ in range(min(_PARALLEL, len(self._pending)))]
+        done = await asyncio.gather(
+            *(self.save(session_id, generation) for session_id, generation in some),
+            return_exceptions=True,
+        )
+        failed = [error for error in done if isinstance(error, BaseException)]
+        if failed:
+            for session_id, generation in some:
+                self._pending.setdefault(session_id, generation)
+            raise failed[0]
 
 
 def _key(session_id: SessionId) -> str:
