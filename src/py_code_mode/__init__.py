@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from py_code_mode._version import __version__
 
 if TYPE_CHECKING:
+    from py_code_mode.client.session import SessionClient
     from py_code_mode.models import Event, Limits, RunResult, SessionState
     from py_code_mode.packages.installer import PackageInstaller
     from py_code_mode.sessions.session import Session
@@ -24,11 +25,12 @@ __all__ = [
     "RedisStorage",
     "RunResult",
     "Session",
+    "SessionClient",
     "SessionState",
     "__version__",
 ]
 
-#: Where each name is, below this package; RedisStorage has its own way, as an extra.
+#: Where each name is, below this package; those of extras have their own way.
 _MODULES = {
     "Event": "models",
     "FileStorage": "store.file",
@@ -38,6 +40,10 @@ _MODULES = {
     "RunResult": "models",
     "Session": "sessions.session",
     "SessionState": "models",
+}
+_EXTRAS = {
+    "RedisStorage": ("store.redis_extra", "redis_storage"),
+    "SessionClient": ("client.extra", "session_client"),
 }
 
 
@@ -49,9 +55,10 @@ def __dir__() -> list[str]:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Import a name when it is first asked for: the store command needs few, redis an extra."""
-        if name == "RedisStorage":
-            value: object = import_module(f"{__name__}.store.redis_extra").redis_storage()
+        """Import a name when it is first asked for: the store command needs few, some an extra."""
+        if name in _EXTRAS:
+            module, function = _EXTRAS[name]
+            value: object = getattr(import_module(f"{__name__}.{module}"), function)()
         elif name in _MODULES:
             value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
         else:

@@ -1,0 +1,1 @@
+"""A session on a server, used as if it were here."""
