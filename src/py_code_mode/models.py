@@ -29,7 +29,7 @@ class Limits:
     max_threads: int = 64
     max_output_bytes: int = MIB
     max_code_bytes: int = MIB
-    max_artifact_bytes: int = 48 * MIB
+    max_artifact_bytes: int = 64_000_000  # what fits one frame from the guest
     max_pending_calls: int = 64
     max_tool_calls: int = 1000  # of one run
     max_queue: int = 16

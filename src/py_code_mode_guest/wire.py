@@ -33,6 +33,12 @@ EXT_RECORD: Final = 2
 EXT_BLOB: Final = 3
 
 HEADER: Final = struct.Struct("<I")
+#: An argument of more bytes is sent as it is; until then a mark of so many stands for it.
+_LARGE: Final = 256 * 1024
+_MARK_BYTES: Final = 16
+#: How msgpack begins a mark, and the bytes that it stands for.
+_BIN8: Final = bytes([0xC4, _MARK_BYTES])
+_BIN32: Final = struct.Struct(">BI")
 _CHUNK: Final = 256 * 1024
 
 
@@ -42,6 +48,35 @@ def pack(message: Any) -> bytes:
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"{len(body):,} bytes are over the frame limit of {MAX_FRAME_BYTES:,}")
     return HEADER.pack(len(body)) + body
+
+
+def pack_pieces(call: dict[str, Any]) -> list[bytes]:
+    """Return the frame of a call in pieces, of which large arguments are some as they are.
+
+    Packing would copy them three times. Raises ValueError when the frame is too large.
+    """
+    large: list[tuple[bytes, bytes]] = []
+
+    def without_large(value: Any) -> Any:
+        if type(value) is not bytes or len(value) < _LARGE:
+            return value
+        large.append((os.urandom(_MARK_BYTES), value))
+        return large[-1][0]
+
+    args = [without_large(value) for value in call["args"]]
+    kwargs = {name: without_large(value) for name, value in call["kwargs"].items()}
+    if not large:
+        return [pack(call)]
+    rest = msgpack.packb({**call, "args": args, "kwargs": kwargs}, use_bin_type=True)
+    pieces: list[bytes] = []
+    for mark, body in large:  # in the order of the arguments, as packed
+        before, _, rest = rest.partition(_BIN8 + mark)
+        pieces += [before + _BIN32.pack(0xC6, len(body)), body]
+    pieces.append(rest)
+    size = sum(map(len, pieces))
+    if size > MAX_FRAME_BYTES:
+        raise ValueError(f"{size:,} bytes are over the frame limit of {MAX_FRAME_BYTES:,}")
+    return [HEADER.pack(size) + pieces[0], *pieces[1:]]
 
 
 def pack_blob(media_type: str, body: bytes) -> bytes:
@@ -93,9 +128,10 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one frame. Invariant: an interrupt never tears a frame."""
-        frame = pack(message)
+        pieces = [pack(message)] if message["type"] != "call" else pack_pieces(message)
         with interrupts.shield(), self._send_lock:
-            self._sock.sendall(frame)
+            for piece in pieces:
+                self._sock.sendall(piece)
 
     def next_command(self) -> dict[str, Any]:
         """Wait for the host's next ``open`` or ``run``; ends the process when the host is gone."""
