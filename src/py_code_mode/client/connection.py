@@ -88,8 +88,6 @@ class Connection:
         response = await self._send(asked, is_stream=True)
         try:
             yield self._events(response)
-        except httpx2.TransportError as failure:
-            raise self._lost(failure) from failure
         finally:
             await response.aclose()
 
@@ -142,12 +140,17 @@ class Connection:
 
     async def _events(self, response: httpx2.Response) -> AsyncIterator[tuple[str, Any]]:
         kind = ""
-        async for line in response.aiter_lines():
-            name, _, value = line.partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data":
-                yield kind, json.loads(value)
+        try:
+            async for line in response.aiter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data":
+                    yield kind, json.loads(value)
+        except httpx2.TransportError as failure:
+            raise self._lost(failure) from failure
+        except ValueError:
+            raise self._no_server("an event that is not JSON") from None
 
     def _refusal(self, response: httpx2.Response) -> CodeModeError:
         if response.is_redirect:
