@@ -98,7 +98,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((settings.host, settings.port))
-        except (OSError, UnicodeError) as error:
+        except (OSError, TypeError, UnicodeError) as error:  # no address, or no host name
             reason = getattr(error, "strerror", None) or error
             raise ConfigurationError(
                 f"cannot listen on {settings.host}:{settings.port}: {reason}; set HOST and PORT"
