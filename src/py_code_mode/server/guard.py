@@ -25,7 +25,7 @@ from py_code_mode.server.problems import (
     problem,
     problem_response,
 )
-from py_code_mode.text import plain
+from py_code_mode.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Guard:
                 extra={
                     "request_id": request.id,
                     "method": scope["method"],
-                    "path": plain(scope["path"])[:200],
+                    "path": one_line(scope["path"]),
                     "status": request.status,
                     "ms": round((time.perf_counter() - started) * 1000, 3),
                 },

@@ -10,11 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from py_code_mode.errors import (
-    SessionBusyError,
-    SessionClosedError,
-    StorageUnavailableError,
-)
+from py_code_mode.errors import CodeModeError, SessionBusyError, SessionClosedError
 from py_code_mode.models import Event, Limits, RunResult, SessionId, SessionState
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.authority import SessionAuthority
@@ -166,7 +162,7 @@ class LiveSession:
         try:
             await self._records.save(self.id, self._generation)
             self._recorded = True
-        except StorageUnavailableError as error:  # what ran has run, and is told
+        except CodeModeError as error:  # what ran has run, and is told
             log.warning("the record of session %s is late: %s", self.id, error.message)
             self._records.save_soon(self.id, self._generation)
 

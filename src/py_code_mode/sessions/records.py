@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from py_code_mode.errors import CodeModeError, StorageUnavailableError
+from py_code_mode.errors import CodeModeError
 from py_code_mode.models import SessionId
 from py_code_mode.store.base import RecordStore
 
@@ -56,7 +56,7 @@ class SessionRecords:
         """Tell whether another replica ran the session last; False where nobody can tell."""
         try:
             record = await self.load(session_id)
-        except StorageUnavailableError:
+        except CodeModeError:
             return False
         return record is not None and record.replica != self.replica
 

@@ -18,7 +18,7 @@ _SWEEP_EVERY_S = 600.0
 
 
 class FileRecords:
-    """The records below one folder. All methods raise StorageUnavailableError."""
+    """The records below one folder. All methods raise StorageUnavailableError, StorageFullError."""
 
     def __init__(self, root: FileRoot) -> None:
         self._root = root
@@ -42,19 +42,21 @@ class FileRecords:
         await asyncio.to_thread(self._remove, _name(key))
 
     def _get(self, key: str) -> bytes | None:
-        content = self._root.load(self._folder, _name(key))
+        with disk_errors(self._folder):
+            content = self._root.load(self._folder, _name(key))
         if len(content) < _EXPIRY.size or _EXPIRY.unpack_from(content)[0] < time.time():
             return None
         return content[_EXPIRY.size :]
 
     def _put(self, key: str, value: bytes, ttl_s: float) -> None:
-        self._root.save(self._folder, _name(key), _EXPIRY.pack(time.time() + ttl_s) + value)
+        with disk_errors(self._folder):
+            self._root.save(self._folder, _name(key), _EXPIRY.pack(time.time() + ttl_s) + value)
         if time.monotonic() - self._swept_at > _SWEEP_EVERY_S:
             self._swept_at = time.monotonic()
             self._sweep()
 
     def _claim(self, key: str, value: bytes, ttl_s: float) -> bytes | None:
-        with self._root.exclusive():
+        with disk_errors(self._folder), self._root.exclusive():
             known = self._get(key)
             if known is None:
                 self._put(key, value, ttl_s)
@@ -66,10 +68,11 @@ class FileRecords:
 
     def _sweep(self) -> None:
         """Remove what nobody can get any more."""
-        for name in os.listdir(self._folder):
-            content = self._root.load(self._folder, name)
-            if len(content) < _EXPIRY.size or _EXPIRY.unpack_from(content)[0] < time.time():
-                self._remove(name)
+        with disk_errors(self._folder):
+            for name in os.listdir(self._folder):
+                content = self._root.load(self._folder, name)
+                if len(content) < _EXPIRY.size or _EXPIRY.unpack_from(content)[0] < time.time():
+                    self._remove(name)
 
 
 def _name(key: str) -> str:
