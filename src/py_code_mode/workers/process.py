@@ -14,6 +14,7 @@ from py_code_mode.errors import WorkerCrashed, WorkerStartError
 from py_code_mode.models import Event, Limits
 from py_code_mode.workers import frames
 from py_code_mode.workers.authority import Authority
+from py_code_mode.workers.broker import Broker
 from py_code_mode.workers.calls import Calls
 from py_code_mode.workers.frames import ViolationError
 from py_code_mode.workers.obituary import obituary
@@ -37,6 +38,8 @@ class Worker(asyncio.Protocol):
         self.id = worker_id
         self.folder = folder
         self.pid = 0
+        #: Connects for agent code; None where the operator allows no connections.
+        self.broker: Broker | None = None
         self.last_answer = time.monotonic()
         self._limits = limits
         self._send_signal = send_signal
@@ -159,6 +162,7 @@ class Worker(asyncio.Protocol):
         self._release()
         if not self._ready.done():
             self._ready.set_exception(WorkerStartError(crash.message))
+            self._ready.exception()  # nobody may be waiting for it any more
         if self._turn is not None:
             self._turn.fail(crash)
 
@@ -268,5 +272,7 @@ class Worker(asyncio.Protocol):
         self._close_pidfd()
         self._received.clear()
         self._calls.end()
+        if self.broker is not None:
+            self.broker.close()
         if hasattr(self, "_transport"):
             self._transport.abort()
