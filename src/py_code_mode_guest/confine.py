@@ -53,12 +53,16 @@ class Confinement:
 
 
 def confine_worker(
-    sock: socket.socket, folder: str, uid: int | None, confinement: Confinement
+    sock: socket.socket,
+    folder: str,
+    uid: int | None,
+    confinement: Confinement,
+    grants: socket.socket | None = None,
 ) -> socket.socket:
     """Lock this process down for good; returns the socket under its new descriptor.
 
     ``folder`` is made here, before the change of uid: what is in it belongs to the session, the
-    entry for it does not.
+    entry for it does not. ``grants`` is kept as it is.
     """
     _detach(sock)
     _limit(confinement, own_uid=uid is not None)
@@ -71,7 +75,8 @@ def confine_worker(
         lockdown.no_new_privileges()
         if confinement.landlock_abi:
             lockdown.restrict_files(confinement.rules, [folder], abi=confinement.landlock_abi)
-    lockdown.close_all_fds_but([0, 1, 2, SOCKET_FD])
+    kept = [] if grants is None else [grants.fileno()]
+    lockdown.close_all_fds_but([0, 1, 2, SOCKET_FD, *kept])
     if confinement.enforce:
         lockdown.install_filter(confinement.program, os.getpid())
     return socket.socket(fileno=SOCKET_FD)

@@ -14,8 +14,15 @@ _PROGRAMS: Final = (
 )
 _NETWORK: Final = (
     "a session has no network of its own; use a tool that reaches it, such as tools.curl(...)"
+    " (tools.list() says which there are), or ask the operator to set EGRESS_ALLOW"
+)
+#: Where the operator has set it.
+ONLY_TCP: Final = (
+    "a session may only open TCP connections, and only to where EGRESS_ALLOW says; it cannot"
+    " listen, nor use UDP or other sockets"
 )
 _AF_UNIX: Final = 1
+_CONNECTABLE: Final = (_AF_UNIX, 2, 10)
 _REFUSED: Final = {
     "os.exec": _PROGRAMS,
     "os.fork": _PROGRAMS,
@@ -30,14 +37,26 @@ _REFUSED: Final = {
 }
 
 
-def install() -> None:
-    """Turn the usual attempts into a PermissionError with a message."""
-    sys.addaudithook(_explain)
+def install(*, egress: bool = False) -> None:
+    """Turn the usual attempts into a PermissionError with a message.
+
+    ``egress`` says that sockets are made and connected with the host's help.
+    """
+    sys.addaudithook(_explain_with_egress if egress else _explain)
 
 
 def _explain(event: str, args: tuple[Any, ...]) -> None:
     reason = _REFUSED.get(event)
     if reason is None and event == "socket.__new__" and args[1] != _AF_UNIX:
         reason = _NETWORK
+    if reason is not None:
+        raise PermissionError(1, reason)
+
+
+def _explain_with_egress(event: str, args: tuple[Any, ...]) -> None:
+    reason = _REFUSED.get(event)
+    made = args[1] if event == "socket.__new__" else _AF_UNIX
+    if reason is _NETWORK or event == "socket.bind" or made not in _CONNECTABLE:
+        reason = ONLY_TCP
     if reason is not None:
         raise PermissionError(1, reason)

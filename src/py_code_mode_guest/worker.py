@@ -25,13 +25,22 @@ from py_code_mode_guest.values import encode_result
 from py_code_mode_guest.wire import Channel, pack
 
 
-def main(sock: socket.socket, folder: str, uid: int | None, confinement: Confinement) -> None:
-    """Confine this process and serve the host until it goes away. Never returns."""
-    sock = confine_worker(sock, folder, uid, confinement)
+def main(
+    sock: socket.socket,
+    folder: str,
+    uid: int | None,
+    confinement: Confinement,
+    grants: socket.socket | None = None,
+) -> None:
+    """Confine this process and serve the host until it goes away. Never returns.
+
+    ``grants`` is there where agent code may connect to somewhere: connections come through it.
+    """
+    sock = confine_worker(sock, folder, uid, confinement, grants)
     _environment(folder)
     if confinement.enforce:
-        refusals.install()
-    Guest(sock).serve()
+        refusals.install(egress=grants is not None)
+    Guest(sock, grants).serve()
 
 
 def _environment(folder: str) -> None:
@@ -52,6 +61,13 @@ def _environment(folder: str) -> None:
     sys.path.append(folder)
 
 
+def _connect_by(channel: Channel, grants: socket.socket) -> None:
+    # Where there is no broker, no session pays for the import.
+    from py_code_mode_guest import stand_ins  # noqa: PLC0415
+
+    stand_ins.install(channel, grants)
+
+
 _REHEARSED: Final = "_ = [f'{number}' for number in (1, 2.5)]\n1+1"
 _CLASS_NAME: Final = vars(type)["__name__"]
 
@@ -59,8 +75,10 @@ _CLASS_NAME: Final = vars(type)["__name__"]
 class Guest:
     """Serves the host's frames: one ``open``, then ``run`` after ``run``."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, grants: socket.socket | None = None) -> None:
         self._channel = Channel(sock, ext_hook)
+        if grants is not None:
+            _connect_by(self._channel, grants)
         self._outlet = Outlet(self._channel.send)
         self._interpreter = Interpreter(self._outlet)
         self._reserve = Reserve()

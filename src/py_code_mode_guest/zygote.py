@@ -5,7 +5,7 @@ messages over one SOCK_SEQPACKET socket, and does whatever needs a session's uid
 signalling its processes, measuring and removing its folder. When the host goes away it ends every
 worker, removes every folder and exits.
 
-Host to zygote: ``fork`` (with the worker's socket attached), ``signal``, ``measure``, ``wipe``.
+Host to zygote: ``fork`` (with the worker's sockets attached), ``signal``, ``measure``, ``wipe``.
 Zygote to host: ``up``, ``forked`` (with a pidfd attached), ``exited``, ``measured``, ``wiped``,
 ``refused``.
 """
@@ -79,7 +79,7 @@ class Zygote:
             self._send({"type": "refused", "id": message["id"], "reason": f"fork: {error}"})
             return
         if pid == 0:
-            self._become(jail.main if is_jail else worker.main, fds[0], folder, uid)
+            self._become(jail.main if is_jail else worker.main, fds, folder, uid)
         self._workers[pid] = message["id"]
         self._folders[folder] = uid
         if is_jail:
@@ -88,12 +88,15 @@ class Zygote:
         self._send({"type": "forked", "id": message["id"], "pid": pid}, [pidfd])
         os.close(pidfd)
 
-    def _become(self, main: Callable[..., None], fd: int, folder: str, uid: int | None) -> None:
+    def _become(
+        self, main: Callable[..., None], fds: list[int], folder: str, uid: int | None
+    ) -> None:
         path = os.path.join(self._root, folder)
         for known in (self._workers, self._folders, self._jails):
             known.clear()  # what is known of other sessions is none of this one's business
         try:
-            main(socket.socket(fileno=fd), path, uid, self._confinement)
+            first, *others = [socket.socket(fileno=fd) for fd in fds]
+            main(first, path, uid, self._confinement, *others)
         except BaseException as error:  # noqa: BLE001 - the child must not return to this loop
             text = f"{type(error).__name__}: {error}"
             reason = msgpack.packb({"type": "failed", "reason": text[:2000]})

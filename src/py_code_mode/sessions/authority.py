@@ -12,6 +12,7 @@ from py_code_mode.models import SessionId
 from py_code_mode.services.registry import Services
 from py_code_mode.text import one_line
 from py_code_mode.tools.base import Caller, Jail
+from py_code_mode.workers import broker
 from py_code_mode.workers.process import Worker
 
 #: A line for each tool call: which session, which tool, how it ended, what it was given.
@@ -41,6 +42,8 @@ class SessionAuthority:
         self, namespace: str, operation: str, args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
         """Do what agent code asked for. Raises CodeModeError for anything that goes wrong."""
+        if namespace == broker.NAMESPACE and self._worker.broker is not None:
+            return await self._worker.broker.call(self._session_id, operation, args, kwargs)
         if (namespace, operation) == ("tools", "call"):
             return await self._call_tool(args, kwargs)
         return await self._services.agent.call(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -21,6 +21,7 @@ from py_code_mode.sessions.doors import Doors
 from py_code_mode.sessions.manager import SessionManager, check_session_id, new_session_id
 from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
+from py_code_mode.workers.egress import EgressPolicy
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.zygote import ZygoteConfig
 
@@ -57,6 +58,8 @@ class Session(Doors):
         tool_variables: values for the ``${TOOL_…}`` of tool files; no others are used.
         embedder: what searches go by (``choose_embedder``); by default the table that is included.
         search_fallback: ``lexical`` lets searches go by words while the embedder fails.
+        egress_allow: where agent code may connect to, as ``api.github.com:443`` or
+            ``*.example.org:443``; by default nowhere.
 
     Example:
         >>> async with Session.from_base("./.code-mode") as session:
@@ -79,6 +82,7 @@ class Session(Doors):
         tool_variables: Mapping[str, str] | None = None,
         embedder: Embedder | None = None,
         search_fallback: Fallback | None = None,
+        egress_allow: Sequence[str] = (),
     ) -> None:
         """Prepare a session; nothing is started before ``async with``.
 
@@ -92,6 +96,7 @@ class Session(Doors):
         self._sync_deps_on_start = sync_deps_on_start
         self._limits = replace(limits or Limits(), pool_size=0)
         self._sandbox = sandbox
+        self._egress = EgressPolicy.parse(egress_allow) if egress_allow else None
         self._preload = (*PRELOAD, *preload)
         self._services = Services(
             storage,
@@ -123,7 +128,8 @@ class Session(Doors):
         )
         if self._sync_deps_on_start:
             await self._services.deps.ensure()
-        manager = SessionManager(pool=Pool(config), services=self._services, limits=self._limits)
+        pool = Pool(config, egress=self._egress)
+        manager = SessionManager(pool=pool, services=self._services, limits=self._limits)
         self._manager = await manager.__aenter__()
         if self._sandbox == "off":
             log.warning("sandbox is off: agent code runs with all rights of this process")

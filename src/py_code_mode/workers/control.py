@@ -33,9 +33,9 @@ class Control:
         self._loop.add_reader(sock, self._readable)
         self._closed = False
 
-    def send(self, message: dict[str, Any], fd: int | None = None) -> None:
-        """Send a message, with a copy of ``fd``: the caller may close its own at once."""
-        self._outbox.append((msgpack.packb(message), [] if fd is None else [os.dup(fd)]))
+    def send(self, message: dict[str, Any], *fds: int) -> None:
+        """Send a message, with copies of ``fds``: the caller may close its own at once."""
+        self._outbox.append((msgpack.packb(message), [os.dup(fd) for fd in fds]))
         self._flush()
 
     def close(self) -> None:

@@ -18,9 +18,12 @@ from typing import Any, Final
 from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
 from py_code_mode.models import Limits
 from py_code_mode.workers.ahead import Ahead
+from py_code_mode.workers.brokers import Brokers
+from py_code_mode.workers.egress import EgressPolicy
 from py_code_mode.workers.jail import JailProcess
 from py_code_mode.workers.jails import Jails
 from py_code_mode.workers.process import Worker
+from py_code_mode.workers.resolver import Lookup
 from py_code_mode.workers.uids import Uids
 from py_code_mode.workers.zygote import Kernel, Zygote, ZygoteConfig
 
@@ -32,10 +35,22 @@ _FORKS_PER_ZYGOTE: Final = 2000
 
 
 class Pool:
-    """Owns the zygote and every worker. Use it with ``async with``."""
+    """Owns the zygote and every worker. Use it with ``async with``.
 
-    def __init__(self, config: ZygoteConfig, *, min_tier: str = "C") -> None:
-        self._config = config
+    ``egress`` says where agent code may connect to, where anything is enforced; None: nowhere.
+    ``lookup`` takes the place of the host's resolver for that.
+    """
+
+    def __init__(
+        self,
+        config: ZygoteConfig,
+        *,
+        min_tier: str = "C",
+        egress: EgressPolicy | None = None,
+        lookup: Lookup | None = None,
+    ) -> None:
+        self._brokers = Brokers(egress, lookup) if egress is not None and config.enforce else None
+        self._config = config if self._brokers is None else self._brokers.prepared(config)
         self._min_tier = min_tier
         self._limits: Limits = config.limits
         self._uids = Uids() if config.enforce and os.geteuid() == 0 else None
@@ -182,9 +197,12 @@ class Pool:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
         loop = asyncio.get_running_loop()
-        with theirs:
+        with theirs, contextlib.ExitStack() as stack:
+            grants = self._brokers.attach(worker) if self._brokers is not None else None
+            if grants is not None:
+                stack.enter_context(grants)
             await loop.create_connection(lambda: worker, sock=ours)
-            pid, pidfd = await zygote.fork(worker.id, theirs, worker.folder, uid)
+            pid, pidfd = await zygote.fork(worker.id, theirs, worker.folder, uid, grants=grants)
         await worker.attach(pid, pidfd)
 
     async def _current_zygote(self) -> Zygote:

@@ -159,8 +159,11 @@ class Zygote:
         uid: int | None,
         *,
         jail: bool = False,
+        grants: socket.socket | None = None,
     ) -> tuple[int, int]:
         """Fork a worker, or the jail beside one, onto ``sock``; returns its pid and a pidfd.
+
+        ``grants`` is the socket through which a broker's connections come to it.
 
         Raises WorkerStartError.
         """
@@ -169,7 +172,8 @@ class Zygote:
         self.forks += 1
         self._exits[worker_id] = self._loop.create_future()
         message = {"type": "fork", "id": worker_id, "folder": folder, "uid": uid, "jail": jail}
-        self._send(message, sock.fileno())
+        fds = [one.fileno() for one in (sock, grants) if one is not None]
+        self._send(message, *fds)
         try:
             return await future
         except WorkerStartError:
@@ -246,10 +250,10 @@ class Zygote:
             self._ended(worker_id)
             self._on_exit(worker_id, None)
 
-    def _send(self, message: dict[str, Any], fd: int | None = None) -> None:
+    def _send(self, message: dict[str, Any], *fds: int) -> None:
         if not self._alive:
             raise WorkerStartError("the zygote has ended")
-        self._control.send(message, fd)
+        self._control.send(message, *fds)
 
     def _take(self, message: dict[str, Any], fds: list[int]) -> None:
         match message["type"]:
