@@ -1,7 +1,7 @@
 """The front of the command line: loads the command that is asked for, and no other.
 
-``serve`` and ``store`` are waited for by deployments; the rest of the command line, with what it
-draws tables and colours with, would take most of their start.
+``serve`` and ``store`` are waited for by deployments, ``mcp`` by clients; the rest of the command
+line, with what it draws tables and colours with, would take most of their start.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ def main() -> NoReturn:
         from py_code_mode.cli.serve import main as serve  # noqa: PLC0415 - see above
 
         sys.exit(serve(sys.argv[2:]))
+    if command == ["mcp"]:
+        from py_code_mode.cli.mcp import main as mcp  # noqa: PLC0415 - see above
+
+        sys.exit(mcp(sys.argv[2:]))
     if command == ["store"]:
         from py_code_mode.cli.store import main as store  # noqa: PLC0415 - see above
 

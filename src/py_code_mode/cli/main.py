@@ -1,4 +1,7 @@
-"""The command line: ``run | demo | tools | store``. Exit codes: 0 fine, 1 failed, 2 wrong use."""
+"""The command line: ``run | demo | tools | serve | mcp | store``.
+
+Exit codes: 0 fine, 1 failed, 2 wrong use.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import typer
 
 from py_code_mode._version import __version__
 from py_code_mode.cli import demo as demo_session
+from py_code_mode.cli import mcp as mcp_command
 from py_code_mode.cli import serve as serve_command
 from py_code_mode.cli import store as store_command
 from py_code_mode.cli.show import show_result
@@ -129,6 +133,15 @@ def demo(
 def serve(context: typer.Context) -> None:
     """Run the session server; its settings come from the environment."""
     raise typer.Exit(serve_command.main(context.args))
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def mcp(context: typer.Context) -> None:
+    """Give an MCP client one session, on standard input and output."""
+    raise typer.Exit(mcp_command.main(context.args))
 
 
 @app.command(

@@ -14,8 +14,15 @@ _KEPT: Final = frozenset(
 )
 
 
-def restart_without_secrets(environ: Mapping[str, str]) -> NoReturn:
-    """Replace this process by one whose environment holds nothing but what is harmless.
+def restart_without_secrets(
+    environ: Mapping[str, str],
+    *,
+    kept: Mapping[str, str] | None = None,
+    module: str = "py_code_mode.server",
+) -> NoReturn:
+    """Replace this process by one whose environment holds nothing but what is harmless of ``kept``.
+
+    ``module`` is what it runs, and ``environ`` what it is handed; the two are one by default.
 
     ``/proc/<pid>/environ`` shows what a process was started with, for as long as it lives; what
     was in it goes through a descriptor instead, which is read once.
@@ -24,12 +31,13 @@ def restart_without_secrets(environ: Mapping[str, str]) -> NoReturn:
     os.write(handed, json.dumps(dict(environ)).encode())
     os.lseek(handed, 0, os.SEEK_SET)
     os.set_inheritable(handed, True)  # noqa: FBT003 - the standard library's signature
-    kept = {name: value for name, value in environ.items() if name in _KEPT}
+    kept = environ if kept is None else kept
+    environment = {name: value for name, value in kept.items() if name in _KEPT}
     # -P: a module in the folder that an operator happens to be in is none of ours.
-    command = [sys.executable, *_flags(), "-P", "-m", "py_code_mode.server", str(handed)]
+    command = [sys.executable, *_flags(), "-P", "-m", module, str(handed)]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, command, kept)  # noqa: S606 - ourselves
+    os.execve(sys.executable, command, environment)  # noqa: S606 - ourselves
 
 
 def _flags() -> list[str]:
