@@ -17,6 +17,11 @@ __all__ = ["redis_prefix", "redis_servers", "shared_redis_url"]
 TOOLS = Path(__file__).parent / "tools"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Lets the snapshot of the API be renewed."""
+    parser.addoption("--renew-openapi", action="store_true", help="renew tests/server/openapi.json")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A server on files with a few tools; use sessions, skills and artifacts of your own."""

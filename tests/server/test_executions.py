@@ -117,7 +117,7 @@ def test_many_who_ask_at_once_get_the_one_answer(
     clients: tuple[Client, Client], session: str, name: str
 ) -> None:
     code = f"import time; time.sleep(1); {COUNT.format(name=name)}; 7"
-    works = [lambda at=at: clients[at % 2].run(code, session, execution_id="m") for at in range(8)]  # type: ignore[misc]
+    works = [lambda at=at: clients[at % 2].run(code, session, execution_id="m") for at in range(8)]
     answers = together(works)
     assert [answer["value"] for answer in answers] == [7] * 8
     assert all(answer == answers[0] for answer in answers)

@@ -179,7 +179,7 @@ def test_many_write_one_file_and_readers_see_one_of_them_whole(
     def look(_: bytes) -> bool:
         return client.get(f"/api/artifacts/{name}?raw").content in bodies
 
-    works = [lambda do=do, body=body: do(body) for body in bodies for do in (write, look)]  # type: ignore[misc]
+    works = [lambda do=do, body=body: do(body) for body in bodies for do in (write, look)]
     assert together(works) == [True] * 16
 
 

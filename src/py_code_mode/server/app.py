@@ -163,16 +163,9 @@ def _as_problem(responses: dict[str, Any]) -> None:
         responses["default"]["content"] = {MEDIA_TYPE: content.pop("application/json")}
 
 
-_SESSION_HEADER = {
-    "name": "X-Session-ID",
-    "in": "header",
-    "description": "The session; without it, a new one",
-    "required": False,
-    "schema": {"type": "string", "pattern": schemas.SESSION_ID},
-}
 _EXECUTE_SCHEMA = {
     "summary": "Run code in a session",
-    "parameters": [_SESSION_HEADER],
+    "parameters": [schemas.session_header(required=False)],
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": schemas.ExecuteRequest.model_json_schema()}},

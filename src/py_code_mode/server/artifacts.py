@@ -87,7 +87,16 @@ async def save_artifact(request: Request, artifact: schemas.ArtifactRequest) -> 
     return JSONResponse(plain_values(record), 201)
 
 
-@router.put("/api/artifacts/{name:path}", status_code=201, response_model=schemas.Artifact)
+@router.put(
+    "/api/artifacts/{name:path}",
+    status_code=201,
+    response_model=schemas.Artifact,
+    openapi_extra={
+        "requestBody": {
+            "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
 async def put_artifact(request: Request, name: str, description: str = "") -> Response:
     """Save a file under a name; its media type is the request's ``Content-Type``."""
     media_type = request.headers.get("content-type", "application/octet-stream").partition(";")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -20,6 +20,7 @@ router = APIRouter()
 open_router = APIRouter()
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
+_OF_A_SESSION: Final = {"parameters": [schemas.session_header(required=True)]}
 
 
 @open_router.get("/health", tags=["server"])
@@ -54,7 +55,7 @@ async def figures(request: Request) -> Response:
     return Response(_core(request).metrics.text(), media_type=metrics.MEDIA_TYPE)
 
 
-@router.post("/interrupt", tags=["sessions"])
+@router.post("/interrupt", tags=["sessions"], openapi_extra=_OF_A_SESSION)
 async def interrupt(request: Request) -> schemas.SessionAnswer:
     """Stop the session's run as its deadline would."""
     session_id = _session(request)
@@ -62,7 +63,7 @@ async def interrupt(request: Request) -> schemas.SessionAnswer:
     return schemas.SessionAnswer(status="interrupted" if stopped else "idle", session_id=session_id)
 
 
-@router.post("/reset", tags=["sessions"])
+@router.post("/reset", tags=["sessions"], openapi_extra=_OF_A_SESSION)
 async def reset(request: Request) -> schemas.SessionAnswer:
     """Clear the session's variables and its work folder."""
     session_id = _session(request)
@@ -70,7 +71,7 @@ async def reset(request: Request) -> schemas.SessionAnswer:
     return schemas.SessionAnswer(status="reset", session_id=session_id)
 
 
-@router.delete("/session", tags=["sessions"])
+@router.delete("/session", tags=["sessions"], openapi_extra=_OF_A_SESSION)
 async def delete_session(request: Request) -> schemas.SessionAnswer:
     """End the session."""
     session_id = _session(request)

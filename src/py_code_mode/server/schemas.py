@@ -9,6 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field
 SESSION_ID = r"^[A-Za-z0-9._-]{1,128}$"
 
 
+def session_header(*, required: bool) -> dict[str, Any]:
+    """Return how OpenAPI describes the header that names a session."""
+    return {
+        "name": "X-Session-ID",
+        "in": "header",
+        "description": "The session" if required else "The session; without it, a new one",
+        "required": required,
+        "schema": {"type": "string", "pattern": SESSION_ID},
+    }
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
