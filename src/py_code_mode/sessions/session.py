@@ -86,8 +86,7 @@ class Session(Doors):
     ) -> None:
         """Prepare a session; nothing is started before ``async with``.
 
-        Raises:
-            ConfigurationError, InvalidSessionIdError: for arguments that cannot work.
+        Raises ConfigurationError, InvalidSessionIdError for arguments that cannot work.
         """
         if sandbox not in ("auto", "off"):
             raise ConfigurationError(f'sandbox is "auto" or "off", not {sandbox!r}')

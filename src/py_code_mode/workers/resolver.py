@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from py_code_mode.workers.addresses import Address, canonical
 
 #: A blocking look-up of a name; raises OSError (``socket.gaierror``).
 Lookup = Callable[[str], Sequence[Address]]
+Ended = Callable[[Sequence[Address], BaseException | None], None]
 
 #: Look-ups of all sessions, and of one, that may be under way at once.
 _AT_ONCE: Final = 32
@@ -53,22 +55,23 @@ class Resolver:
             else:
                 answer.set_result(found)
 
-        def work() -> None:
-            found: Sequence[Address] = ()
-            error: BaseException | None = None
-            try:
-                found = self._lookup(name)
-            except Exception as failure:  # noqa: BLE001 - whoever waits is told
-                error = failure
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(ended, found, error)
-
         try:
             # A daemon, or one slow name server would hold up the end of the host.
+            work = functools.partial(self._work, name, loop, ended)
             threading.Thread(target=work, name="egress-lookup", daemon=True).start()
         except RuntimeError:
             ended((), OSError("the host has no thread to look the name up"))
         return await answer
+
+    def _work(self, name: str, loop: asyncio.AbstractEventLoop, ended: Ended) -> None:
+        found: Sequence[Address] = ()
+        error: BaseException | None = None
+        try:
+            found = self._lookup(name)
+        except Exception as failure:  # noqa: BLE001 - whoever waits is told
+            error = failure
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(ended, found, error)
 
 
 def look_up(name: str) -> list[Address]:
