@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.open_sessions import server, wheels
+from contract.open_sessions import CAT, server, wheels
 from py_code_mode import SessionClient
-from py_code_mode.errors import ExecutionIdReusedError, UnauthorizedError
-from server.serving import TOKEN, Server
+from py_code_mode.errors import ExecutionIdReusedError, SkillProtectedError, UnauthorizedError
+from server.serving import TOKEN, Server, place
 
 __all__ = ["server", "wheels"]
 
@@ -103,3 +103,19 @@ async def test_a_wrong_token_is_told(server: Server) -> None:
     async with SessionClient(server.url, auth_token="not-the-token-of-the-server") as session:
         with pytest.raises(UnauthorizedError, match="send the server's token"):
             await session.run("1")
+
+
+async def test_a_folder_of_the_operators_is_served_and_cannot_be_changed() -> None:
+    source = '"""Greets."""\n\n\ndef run() -> str:\n    return "hello"\n'
+    with place() as own:
+        for below, name, text in (("tools", "cat.yaml", CAT), ("skills", "greet.py", source)):
+            (own.folder / "config" / below).mkdir(parents=True)
+            (own.folder / "config" / below / name).write_text(text)
+        url = own.start(CONFIG_PATH=str(own.folder / "config")).url
+        async with SessionClient(url, auth_token=TOKEN) as session:
+            assert [tool.name for tool in await session.list_tools()] == ["cat"]
+            assert [skill.origin for skill in await session.list_skills()] == ["config"]
+            assert (await session.run("skills.greet()")).value == "hello"
+            with pytest.raises(SkillProtectedError, match="in CONFIG_PATH") as caught:
+                await session.remove_skill("greet")
+            assert caught.value.name == "greet"
