@@ -185,8 +185,8 @@ class Settings:
         if self.storage_path:
             given = {"ARTIFACTS_PATH": self.artifacts_path, "MAX_STORE_MB": self.max_store_mb}
             found += [f"{name} goes with REDIS_URL alone" for name, value in given.items() if value]
-        later = {"DEPS_ALLOW_BUILD": self.deps_allow_build, "EGRESS_ALLOW": self.egress_allow}
-        found += [f"{name} is not available in this version" for name in later if later[name]]
+        if self.deps_allow_build:
+            found.append("DEPS_ALLOW_BUILD is not available in this version")
         return found
 
     def limits(self) -> Limits:

@@ -218,3 +218,17 @@ async def test_what_is_too_large_is_refused_before_it_runs(run: Run) -> None:
         await run("#" * (LIMITS.max_code_bytes + 1))
     with pytest.raises(InvalidArgumentError, match="lone surrogate"):
         await run("'\ud800'")
+
+
+async def test_a_caller_that_is_cancelled_again_and_again_leaves_the_session_usable(
+    run: Run,
+) -> None:
+    await run("kept = 1")
+    task = asyncio.create_task(run("import time\nwhile True: time.sleep(0.01)"))
+    await asyncio.sleep(0.3)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await run.value("kept") == 1

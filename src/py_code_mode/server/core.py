@@ -30,6 +30,7 @@ from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.overlay import OverlayStorage
 from py_code_mode.store.redis_extra import redis_storage
+from py_code_mode.workers.egress import EgressPolicy
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.zygote import ZygoteConfig
 
@@ -54,6 +55,7 @@ class Core:
         self.started_at = time.monotonic()
         self.store = _open_store(settings)
         self.services = _make_services(settings, self.store)
+        self._egress = EgressPolicy.parse(settings.egress_allow) if settings.egress_allow else None
         self.records = SessionRecords(
             self.store.records,
             replica=self.replica,
@@ -87,6 +89,7 @@ class Core:
                 enforce=self.settings.sandbox == "auto",
             ),
             min_tier=self.settings.min_sandbox_tier,
+            egress=self._egress,
         )
         manager = SessionManager(
             pool=pool, services=self.services, limits=self.limits, records=self.records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -125,7 +126,10 @@ class Worker(asyncio.Protocol):
             return await turn.wait()
         except asyncio.CancelledError:
             turn.interrupt()
-            await turn.wait()
+            # Some cancel again and again; the turn ends all the same, if need be with the worker.
+            while not turn.ended:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await turn.wait()
             raise
         finally:
             self._turn = None
