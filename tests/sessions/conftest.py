@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
+import pytest
 import pytest_asyncio
 
 from py_code_mode import Limits, MemoryStorage, RunResult, Session
@@ -12,6 +13,7 @@ from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager, new_session_id
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.zygote import ZygoteConfig
+from sessions.net import Net, serve
 
 LIMITS = Limits(interrupt_grace_s=0.5, pool_size=2, max_output_bytes=100_000)
 
@@ -54,4 +56,10 @@ async def run(manager: SessionManager) -> AsyncIterator[Run]:
 @pytest_asyncio.fixture
 async def session() -> AsyncIterator[Session]:
     async with Session(MemoryStorage(), limits=LIMITS) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
+    with serve(tmp_path_factory.mktemp("certificates")) as opened:
         yield opened

@@ -127,7 +127,7 @@ async def test_a_name_that_changes_its_address_leads_nowhere_else(
         desk.names.answers["a.test"] = [["127.0.0.1"], ["127.0.0.2"], ["169.254.169.254"]]
         assert await desk.connect("a.test", port) == {}
         for kind in ("loopback", "metadata"):
-            refused = await desk.connect("a.test", port, address="")
+            refused = await desk.connect("a.test", port)
             assert refused["errno"] == errno.EPERM
             assert kind in refused["text"]
         with pytest.raises(TimeoutError):
