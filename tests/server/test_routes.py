@@ -98,6 +98,13 @@ def test_a_timeout_is_an_answer_and_keeps_the_variables(client: Client, session:
     assert client.value("x", session) == 5
 
 
+@pytest.mark.parametrize("timeout", [1e-300, 1e-5, 0.001])
+def test_hardly_any_time_is_a_timeout_too(client: Client, session: str, timeout: float) -> None:
+    answer = client.run("while True: pass", session, timeout=timeout)
+    assert answer["error_type"] == "ExecutionTimeoutError"
+    assert client.value("1", session) == 1
+
+
 def test_interrupt_stops_a_run_and_says_idle_where_there_is_none(
     server: Server, client: Client, session: str
 ) -> None:

@@ -65,7 +65,7 @@ class Turn:
         self._waiter: asyncio.Future[None] | None = None
         self.ended = False
         self._timer = self._loop.call_later(timeout_s, self._expire)
-        self._deadline = self._timer.when()
+        self._deadline = self._loop.time() + timeout_s
 
     async def wait(self) -> Outcome:
         """Return the outcome once the run has ended, one way or the other."""
