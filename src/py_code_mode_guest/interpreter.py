@@ -13,7 +13,7 @@ import sys
 import threading
 import types
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from py_code_mode_guest import displays, tracebacks
 from py_code_mode_guest.output import Outlet
@@ -102,7 +102,9 @@ def _parse(source: str, filename: str) -> ast.Module:
     The parser is not re-entrant; it would blame this source ("recursion depth mismatch").
     """
     with _no_collection():
-        return ast.parse(source, filename)
+        # Not ast.parse: its frame would be in the traceback of a SyntaxError.
+        tree = compile(source, filename, "exec", flags=ast.PyCF_ONLY_AST, dont_inherit=True)
+        return cast("ast.Module", tree)
 
 
 def _compile(tree: ast.Module | ast.Expression, filename: str, mode: str, flags: int) -> Any:

@@ -9,6 +9,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ GARBAGE = [
 
 
 def test_garbage_is_refused_and_never_answered_with_a_traceback(busy: Server) -> None:
-    answers = together([lambda data=data: send(busy, data, 5) for data in GARBAGE])
+    answers = together([partial(send, busy, data, 5) for data in GARBAGE])
     for data, answer in zip(GARBAGE, answers, strict=True):
         assert status_of(answer) < 500, data[:60]
         assert status_of(answer) not in range(200, 300), data[:60]
@@ -174,7 +175,7 @@ def test_six_endless_loops_leave_the_others_their_time_and_end(busy: Server) -> 
         client.run("1", "other")
         _p95(client, 50)
         alone = _p95(client, 200)
-        with meanwhile(lambda: together([lambda at=at: endless(at) for at in range(6)])) as ended:
+        with meanwhile(lambda: together([partial(endless, at) for at in range(6)])) as ended:
             eventually(lambda: "pycodemode_requests_active 6.0" in client.get("/metrics").text)
             beside = min(_p95(client, 100) for _ in range(5))
             assert ended.result() == ["ExecutionTimeoutError"] * 6
@@ -231,13 +232,14 @@ def _round(client: Client, number: int) -> None:
     """Make, use and lose forty sessions."""
     names = [f"churn-{number}-{each}" for each in range(40)]
 
-    def use(name: str) -> None:
-        answer = client.run("open('f', 'w').write('x' * 1000); x = 1", name)
-        assert (answer["error"], answer["state"]["generation"]) == (None, 1)
-        if int(name.rpartition("-")[2]) % 2:
-            client.delete("/session", headers={"X-Session-ID": name})
+    def use(part: list[str]) -> None:
+        for name in part:
+            answer = client.run("open('f', 'w').write('x' * 1000); x = 1", name)
+            assert (answer["error"], answer["state"]["generation"]) == (None, 1)
+            if int(name.rpartition("-")[2]) % 2:
+                client.delete("/session", headers={"X-Session-ID": name})
 
-    together([lambda part=part: [use(name) for name in part] for part in (names[:20], names[20:])])
+    together([partial(use, part) for part in (names[:20], names[20:])])
     eventually(lambda: "pycodemode_sessions 0.0" in client.get("/metrics").text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_concurrent_sessions_get_their_own_prints(client: Client) -> None:
         return str(client.run(code)["stdout"])
 
     words = [f"word-{number}" for number in range(8)]
-    said = together([lambda word=word: talk(word) for word in words])
+    said = together([partial(talk, word) for word in words])
     assert said == [f"{word}\n" * 20 for word in words]
 
 
@@ -172,6 +173,12 @@ def test_a_tool_takes_its_input_and_says_how_it_failed(visitor: Client) -> None:
     )
     assert answer["stdout"].startswith("ToolCallError 1 ")
     assert "/nothing" in answer["stdout"]
+
+
+def test_a_syntax_error_shows_the_users_line_and_nothing_else(client: Client) -> None:
+    error = client.run("x = 1\nx +")["error"]
+    assert error.startswith('  File "<run 1>", line 2\n    x +\n')
+    assert error.endswith("SyntaxError: invalid syntax")
 
 
 def test_no_artifact_is_an_index(client: Client) -> None:
