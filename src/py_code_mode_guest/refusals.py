@@ -22,7 +22,8 @@ ONLY_TCP: Final = (
     " listen, nor use UDP or other sockets"
 )
 _AF_UNIX: Final = 1
-_CONNECTABLE: Final = (_AF_UNIX, 2, 10)
+#: TCP over either version, and whatever a descriptor already is.
+_CONNECTABLE: Final = (_AF_UNIX, 2, 10, -1)
 _REFUSED: Final = {
     "os.exec": _PROGRAMS,
     "os.fork": _PROGRAMS,

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import py_code_mode
 from hostile.attempt import PRELUDE, Attempt, Setup, is_as_seen, words
+from hostile.names import allowed, look_up
 from hostile.supplies import packages_in, stock
 from py_code_mode import Limits, MemoryStorage, RunResult
 from py_code_mode.models import SessionId
@@ -239,12 +240,14 @@ class Servers:
             _bound(socket.AF_UNIX, socket.SOCK_DGRAM, dgram_path),
             _bound(socket.AF_UNIX, socket.SOCK_DGRAM, f"\0{name}-dgram"),
         ]
-        for one in self._listening:
+        self._open = _bound(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
+        for one in (*self._listening, self._open):
             one.listen()
         for known in (path, dgram_path):
             os.chmod(known, 0o777)
         self.facts: dict[str, Any] = {
             "tcp": self._listening[0].getsockname()[1],
+            "open": self._open.getsockname()[1],
             "udp": self._receiving[0].getsockname()[1],
             "stream": path,
             "dgram": dgram_path,
@@ -262,11 +265,14 @@ class Servers:
             with contextlib.suppress(BlockingIOError):
                 server.recv(1)
                 self._hits += 1
+        with contextlib.suppress(BlockingIOError):  # whoever may connect there is not counted
+            while True:
+                self._open.accept()[0].close()
         return self._hits
 
     def close(self) -> None:
         """Close all."""
-        for server in (*self._listening, *self._receiving):
+        for server in (*self._listening, *self._receiving, self._open):
             server.close()
 
 
@@ -279,7 +285,7 @@ async def arena(setup: Setup) -> AsyncIterator[Arena]:
     os.environ["HOSTILE_SECRET"] = CANARY
     servers = Servers(folder)
     try:
-        async with await _open_manager(setup, folder) as manager:
+        async with await _open_manager(setup, folder, servers) as manager:
             assert manager.pool.tier == setup.tier
             here = Arena(manager, folder, servers)
             await here.prepare()
@@ -296,7 +302,7 @@ async def arena(setup: Setup) -> AsyncIterator[Arena]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _open_manager(setup: Setup, folder: str) -> SessionManager:
+async def _open_manager(setup: Setup, folder: str, servers: Servers) -> SessionManager:
     storage = MemoryStorage()
     await stock(storage)
     installer = packages_in(Path(folder))
@@ -311,7 +317,9 @@ async def _open_manager(setup: Setup, folder: str) -> SessionManager:
     services = Services(
         storage, limits=LIMITS, installer=installer, tool_variables={"TOOL_HELD": CANARY}
     )
-    return SessionManager(pool=Pool(config, min_tier="C"), services=services, limits=LIMITS)
+    egress = allowed(servers.facts) if setup.egress else None
+    pool = Pool(config, min_tier="C", egress=egress, lookup=look_up)
+    return SessionManager(pool=pool, services=services, limits=LIMITS)
 
 
 def _make_victim(folder: str) -> None:

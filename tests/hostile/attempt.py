@@ -24,13 +24,17 @@ ANY: Final = frozenset({"any"})
 
 @dataclass(frozen=True)
 class Setup:
-    """One way the kernel may confine a guest; ``command`` is put before the zygote's interpreter."""
+    """One way the kernel may confine a guest; ``command`` is put before the zygote's interpreter.
+
+    With ``egress``, the guest may connect to where ``names.py`` says.
+    """
 
     name: str
     tier: str
     command: tuple[str, ...] = ()
     max_landlock_abi: int = 99
     needs_root: bool = True
+    egress: bool = False
 
 
 OWN_UID: Final = Setup("own-uid", "A")

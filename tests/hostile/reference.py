@@ -7,6 +7,7 @@ from typing import Final
 
 from hostile import (
     test_bombs,
+    test_egress,
     test_files,
     test_frames,
     test_kernel,
@@ -26,6 +27,7 @@ _FILES: Final = (
     test_processes,
     test_files,
     test_network,
+    test_egress,
     test_kernel,
     test_bombs,
     test_frames,
@@ -72,8 +74,8 @@ def _section(module: ModuleType) -> str:
 
 
 def _row(attempt: Attempt, setups: tuple[Setup, ...]) -> str:
-    made_in = [s for s in setups if s in (attempt.setups or setups)]
-    names = "all" if tuple(made_in) == ALL else ", ".join(setup.name for setup in made_in)
+    made_in = [s.name for s in setups if s in (attempt.setups or setups)]
+    names = "all" if made_in == [s.name for s in ALL] else ", ".join(made_in)
     stopped = f"**nothing yet**: {attempt.hole}" if attempt.hole else attempt.stopped_by
     return f"| {attempt.name} | {stopped} | {names} |\n".replace("\\n", " ")
 
