@@ -15,6 +15,7 @@ from benchmarks import (
     artifacts,
     calls,
     creation,
+    egress,
     host,
     latency,
     memory,
@@ -32,7 +33,7 @@ from benchmarks.results import Bound, Results
 from benchmarks.sampling import Counts
 
 #: Measured while loops of the idle class keep the cores awake.
-GROUPS = (creation, warm, calls, memory, latency, peers, artifacts, retrieval)
+GROUPS = (creation, warm, calls, memory, latency, peers, artifacts, egress, retrieval)
 #: Measured without them: a fresh program of another scheduling group waits for a loop's whole
 #: slice, as the groups are equals whatever the class of what is in them.
 PROGRAM_GROUPS = (tools, search, redis_store, server)
