@@ -171,7 +171,7 @@ async def test_twenty_megabytes_pass_through_the_wire(run: Run) -> None:
         "data = bytes(20_000_000)\nartifacts.save('large', data)\nartifacts.load('large') == data"
     )
     assert await run.value(code) is True
-    result = await run("artifacts.save('larger', bytes(60_000_000))")
+    result = await run("artifacts.save('larger', bytes(64_000_001))")
     assert result.error_type == "ArtifactTooLargeError", result
     beyond = await run("artifacts.save('largest', bytes(100_000_000))")
     assert beyond.error_type in {"ValueError", "ArtifactTooLargeError"}, beyond
