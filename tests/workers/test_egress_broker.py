@@ -48,7 +48,13 @@ class Desk:
         ours, self.guest = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.guest.settimeout(5)
         policy = EgressPolicy.parse(patterns, burst=burst)
-        self.broker = Broker(policy, Resolver(self.names), ours, kill=self.killed.append)
+        self.broker = Broker(
+            policy,
+            Resolver(self.names),
+            ours,
+            places=asyncio.Semaphore(200),
+            kill=self.killed.append,
+        )
 
     async def connect(self, host: str, port: int, **changes: Any) -> dict[str, Any]:
         fields = {"address": "", "version": 0, "timeout_s": 5.0, "token": 7}

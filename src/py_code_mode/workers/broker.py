@@ -72,9 +72,13 @@ class Broker:
         resolver: Resolver,
         sock: socket.socket,
         *,
+        places: asyncio.Semaphore,
         kill: Callable[[str], None],
     ) -> None:
-        """``sock`` is the host's end of the second socket; it is closed with the broker."""
+        """``sock`` is the host's end of the second socket; it is closed with the broker.
+
+        ``places`` bounds the connections that all sessions wait for.
+        """
         sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
         # Invariant: from here on the guest's end cannot send, neither bytes nor descriptors.
         sock.shutdown(socket.SHUT_RD)
@@ -82,6 +86,7 @@ class Broker:
         self._sock = sock
         self._policy = policy
         self._resolver = resolver
+        self._places = places
         self._kill = kill
         self._lookups = asyncio.Semaphore(AT_ONCE_PER_SESSION)
         self._names: OrderedDict[str, tuple[float, Sequence[Address]]] = OrderedDict()
@@ -128,14 +133,16 @@ class Broker:
         wanted = [address for address in addresses if str(address) == request.address]
         address = (wanted or addresses)[0]
         story.tell("granted", address=address)
-        with socket.socket(
-            socket.AF_INET if address.version == 4 else socket.AF_INET6,
-            socket.SOCK_STREAM | socket.SOCK_NONBLOCK,
-        ) as connection:
+        async with self._places:
+            await self._connect(address, request)
+        return {}
+
+    async def _connect(self, address: Address, request: Request) -> None:
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(connection, (str(address), request.port))
             await self._send(request.token, connection.fileno())
-        return {}
 
     async def _permitted(self, request: Request) -> list[Address]:
         """Return the addresses that the session may connect to, at least one.

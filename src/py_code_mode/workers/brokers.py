@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from dataclasses import replace
 from typing import Final
@@ -14,6 +15,8 @@ from py_code_mode.workers.zygote import ZygoteConfig
 
 #: What workers need, loaded once.
 _GUEST: Final = "py_code_mode_guest.stand_ins"
+#: Connections that all sessions may wait for at once; one session waits for 32 at most.
+_CONNECTING: Final = 256
 
 
 class Brokers:
@@ -22,6 +25,8 @@ class Brokers:
     def __init__(self, policy: EgressPolicy, lookup: Lookup | None = None) -> None:
         self._policy = policy
         self._resolver = Resolver(lookup)
+        # Each takes a descriptor of the host's, which has others to serve.
+        self._places = asyncio.Semaphore(_CONNECTING)
 
     def prepared(self, config: ZygoteConfig) -> ZygoteConfig:
         """Return the configuration of a zygote whose workers have brokers."""
@@ -31,5 +36,7 @@ class Brokers:
         """Give a worker that is about to be forked its broker; returns the worker's end."""
         # Messages, and not a stream: each descriptor comes with its own token.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        worker.broker = Broker(self._policy, self._resolver, ours, kill=worker.kill)
+        worker.broker = Broker(
+            self._policy, self._resolver, ours, places=self._places, kill=worker.kill
+        )
         return theirs
