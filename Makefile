@@ -13,7 +13,7 @@ PYTHON_FITS = $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test check fix docs bench constraints help
+.PHONY: demo test check fix docs bench constraints verify-images sbom help
 
 demo: $(VENV)/.ready-$(if $(filter redis,$(STORAGE)),dev,data) ## Run the guided tour; needs no model, no account, no server
 	@$(BIN)/py-code-mode demo --storage $(STORAGE) $(ARGS)
@@ -46,8 +46,14 @@ constraints: ## Renew constraints.txt; needs Python 3.11, the oldest we support
 	@mv build/constraints.txt constraints.txt
 	@rm -rf build/pins
 
+verify-images: ## Build the image and prove, in hardened containers, what it does; needs docker or podman
+	@$(PYTHON) scripts/verify_images.py $(ARGS)
+
+sbom: ## List what the image consists of in build/sbom.cdx.json (CycloneDX)
+	@$(PYTHON) scripts/image_sbom.py $(ARGS)
+
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/.ready
 	@echo "Installing py-code-mode[$*] into $(VENV)"

@@ -1,0 +1,96 @@
+"""Builds the images and proves, in hardened containers, that they do what they must.
+
+    make verify-images        # or: python scripts/verify_images.py
+
+Needs docker or podman and Linux with Landlock; on Debian `apt-get install podman runc netavark`.
+Read from the environment:
+
+ENGINE             docker or podman; default: the first that works
+BUILD_OPTIONS      given to `build`, such as "--network host"
+BASE_IMAGE_SCRIPT  a program that makes python:3.12-slim where no registry can be reached; it is
+                   run only where the image is not there
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from container_engine import Engine, EngineError, find_engine
+from image_proofs import WAYS, Proof, ProofError
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+BASE: Final = "docker.io/library/python:3.12-slim"
+IMAGE: Final = "py-code-mode-session"
+DOCKERFILE: Final = "examples/azure-container-apps/Dockerfile"
+#: What the image may have over its base, in bytes.
+_MOST: Final = 350_000_000
+_NEEDS: Final = """\
+verify-images needs a container engine that works, and found none:
+  - Docker: its daemon must run, and `docker info` must succeed as you; or
+  - podman: as root on Debian, apt-get install podman runc netavark
+"""
+
+
+def main(environ: Mapping[str, str], arguments: list[str]) -> int:
+    """Build, prove and report; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--no-build", action="store_true", help="take the image as it is")
+    given = parser.parse_args(arguments)
+    engine = find_engine(environ.get("ENGINE", ""))
+    if engine is None:
+        sys.stderr.write(_NEEDS)
+        return 2
+    try:
+        if not given.no_build:
+            build(engine, environ)
+        return report(engine)
+    except EngineError as error:
+        sys.stderr.write(f"verify-images: {error}\n")
+        return 1
+
+
+def build(engine: Engine, environ: Mapping[str, str]) -> None:
+    """Build the session image, and its base first where that was asked for."""
+    script = environ.get("BASE_IMAGE_SCRIPT", "")
+    if script and not engine.has_image(BASE):
+        print(f"==> {script} makes {BASE}", flush=True)
+        subprocess.run([script], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - asked for
+    began = time.monotonic()
+    engine.build(DOCKERFILE, IMAGE, ROOT, shlex.split(environ.get("BUILD_OPTIONS", "")))
+    print(f"==> built {IMAGE} with {engine.name} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def report(engine: Engine) -> int:
+    """Make every proof and print what it found; returns 0 where all of them hold."""
+    failures = int(not _fits(engine))
+    for way in WAYS:
+        print(f"==> as {way.name} (user {way.user})", flush=True)
+        for name, prove in Proof(engine, IMAGE, way).all().items():
+            try:
+                for fact in prove():
+                    print(f"ok    {fact}", flush=True)
+            except (ProofError, EngineError) as error:
+                failures += 1
+                print(f"FAIL  {name}: {error}", flush=True)
+    print(f"==> {failures} failed" if failures else "==> all proved", flush=True)
+    return int(failures > 0)
+
+
+def _fits(engine: Engine) -> bool:
+    over = engine.size(IMAGE) - (engine.size(BASE) if engine.has_image(BASE) else 0)
+    fits = over <= _MOST
+    said = f"{over / 1e6:.0f} MB over its base, at most {_MOST / 1e6:.0f}"
+    print(f"{'ok   ' if fits else 'FAIL '} {said}", flush=True)
+    return fits
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ, sys.argv[1:]))

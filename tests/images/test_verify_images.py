@@ -1,0 +1,102 @@
+"""The script that verifies images, with a program in the place of the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from container_engine import Container, Engine, EngineError, find_engine
+from image_proofs import WAYS, Proof, ProofError
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "verify_images.py"
+#: Answers as an engine would, and writes down what it was asked for.
+FAKE = """#!/bin/sh
+echo "$@" >> "$ENGINE_LOG"
+case "$1" in
+  info) exit "${ENGINE_INFO:-0}" ;;
+  image) echo 100 ;;
+  inspect) echo "\\"2026-01-02T03:04:05.678901234Z\\"" ;;
+  run|rm) exit "${ENGINE_RUN:-0}" ;;
+  exec) cat > /dev/null; echo "$ENGINE_EXEC" ;;
+esac
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    program = tmp_path / "podman"
+    program.write_text(FAKE)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("ENGINE_LOG", str(tmp_path / "log"))
+    return Engine("podman")
+
+
+def test_without_an_engine_it_says_what_it_needs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "apt-get install podman" in done.stderr
+
+
+def test_a_client_without_its_daemon_is_no_engine(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find_engine(engine.name)
+    assert found is not None
+    assert found.name == "podman"
+    monkeypatch.setenv("ENGINE_INFO", "1")
+    assert find_engine(engine.name) is None
+
+
+def test_a_container_is_removed_whatever_happens(engine: Engine, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ProofError),
+        engine.container("image", ["--read-only"]) as container,
+    ):
+        raise ProofError("not what it must")
+    started, removed = (tmp_path / "log").read_text().splitlines()
+    assert started == f"run --detach --name {container.name} --read-only image"
+    assert removed == f"rm --force --volumes {container.name}"
+
+
+def test_an_engine_that_fails_is_told_with_its_words(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_RUN", "125")
+    with pytest.raises(EngineError, match="podman run --detach ended with 125"):
+        engine.must("run", "--detach")
+
+
+def test_a_request_goes_in_through_the_engine(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"status": 200, "headers": {"a": "b"}, "body": {"c": 1}}
+    monkeypatch.setenv("ENGINE_EXEC", json.dumps(answer))
+    got = Container(engine, "name").request("GET", "/info", token="secret")
+    assert (got.status, got.headers, got.body) == (200, {"a": "b"}, {"c": 1})
+
+
+def test_both_engines_tell_when_a_container_was_started(engine: Engine) -> None:
+    assert Container(engine, "name").started_at() == 1767323045.678901
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_every_way_is_hardened(engine: Engine, tmp_path: Path, way: object) -> None:
+    assert way in WAYS
+    chosen = next(each for each in WAYS if each is way)
+    with pytest.raises(ProofError):
+        Proof(engine, "image", chosen).refuses_without_token()
+    asked = (tmp_path / "log").read_text()
+    assert re.search("--read-only .*--cap-drop ALL .*no-new-privileges .*--pids-limit", asked)
+    assert ("--cap-add" in asked) == (chosen.tier == "A")
