@@ -30,8 +30,9 @@ ATTEMPTS = (
         "reads the source of the server",
         "Landlock: the package of the host is left out of the readable trees",
         """
-        source = HOST["source"]
-        names = ("__init__.py", "errors.py", "workers/pool.py", "__pycache__")
+        import sys
+        source, tag = HOST["source"], sys.implementation.cache_tag
+        names = ("__init__.py", "errors.py", "workers/pool.py", f"__pycache__/errors.{tag}.pyc")
         [tried(lambda n=n: open(f"{source}/{n}", "rb").read(1)) for n in names]
         """,
         REFUSED | {"ENOENT"},
