@@ -13,7 +13,7 @@ PYTHON_FITS = $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test check fix docs bench constraints verify-images sbom help
+.PHONY: demo test check fix docs bench constraints verify-images verify-compose sbom compose-up compose-down compose-logs help
 
 demo: $(VENV)/.ready-$(if $(filter redis,$(STORAGE)),dev,data) ## Run the guided tour; needs no model, no account, no server
 	@$(BIN)/py-code-mode demo --storage $(STORAGE) $(ARGS)
@@ -52,8 +52,20 @@ verify-images: ## Build the image and prove, in hardened containers, what it doe
 sbom: ## List what the image consists of in build/sbom.cdx.json (CycloneDX)
 	@$(PYTHON) scripts/image_sbom.py $(ARGS)
 
+verify-compose: ## Kill a replica of deploy/compose.yaml under load and prove that nothing is lost
+	@$(PYTHON) scripts/verify_compose.py
+
+compose-up: ## Start two replicas, Redis with TLS and a proxy, on this machine
+	@deploy/compose.sh up
+
+compose-down: ## End them; what is in Redis stays
+	@deploy/compose.sh down
+
+compose-logs: ## Follow what they write
+	@deploy/compose.sh logs
+
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/.ready
 	@echo "Installing py-code-mode[$*] into $(VENV)"
