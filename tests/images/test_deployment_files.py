@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,11 @@ import yaml
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted(ROOT.glob("examples/**/Dockerfile*"))
 COMPOSE = ROOT / "deploy" / "compose.yaml"
-MANIFESTS = sorted((ROOT / "deploy" / "k8s").glob("[a-z]*.yaml"))
+#: A kustomization is never seen by the cluster, and a patch is no whole object.
+NO_MANIFESTS = ("kustomization.yaml", "runtime-class.yaml")
+MANIFESTS = sorted(
+    path for path in (ROOT / "deploy" / "k8s").rglob("*.yaml") if path.name not in NO_MANIFESTS
+)
 
 
 def tool(name: str) -> str:
@@ -65,8 +70,48 @@ def test_compose_has_no_default_for_a_secret_and_every_service_is_hardened() -> 
     ]
 
 
-@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_manifests_fit_the_strict_schema(path: Path) -> None:
-    if path.name == "kustomization.yaml":
-        pytest.skip("kustomize's own, which the cluster never sees")
     check(tool("kubernetes-validate"), "--strict", path)
+
+
+def test_kustomizations_name_every_manifest() -> None:
+    for path in (ROOT / "deploy" / "k8s").rglob("kustomization.yaml"):
+        there = {each.name for each in MANIFESTS if each.parent == path.parent}
+        assert set(yaml.safe_load(path.read_text())["resources"]) == there
+
+
+@pytest.mark.parametrize("path", ["deployment.yaml", "redis/redis.yaml"])
+def test_pods_are_restricted(path: str) -> None:
+    text = (ROOT / "deploy" / "k8s" / path).read_text()
+    pod = yaml.safe_load(text)["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
+        "10.1.2.3",
+        "fd00:ec2::254",
+    ],
+)
+def test_tools_never_reach_metadata_or_private_addresses(address: str) -> None:
+    text = (ROOT / "deploy" / "k8s" / "network-policy.yaml").read_text()
+    rules = yaml.safe_load(text)["spec"]["egress"]
+    blocks = [to["ipBlock"] for rule in rules for to in rule["to"] if "ipBlock" in to]
+    wanted = ipaddress.ip_address(address)
+    for block in blocks:
+        if wanted in ipaddress.ip_network(block["cidr"]):
+            assert any(wanted in ipaddress.ip_network(each) for each in block["except"])
