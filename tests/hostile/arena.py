@@ -159,7 +159,7 @@ class Arena:
             "limits": [resource.getrlimit(n) for n in range(resource.RLIM_NLIMITS)]
             if hasattr(resource, "RLIM_NLIMITS")
             else [resource.getrlimit(n) for n in range(16)],
-            "mounts": Path("/proc/self/mountinfo").read_text(),
+            "mounts": _mounts(),
             "ipc": [Path(f"/proc/sysvipc/{kind}").read_text() for kind in ("shm", "sem", "msg")],
             "hostname": os.uname().nodename,
         }
@@ -368,6 +368,18 @@ def _marked() -> set[int]:
             if entry.name.isdigit() and str(MARK) in (entry / "cmdline").read_text():
                 found.add(int(entry.name))
     return found
+
+
+def _mounts() -> list[str]:
+    """Return the mounts of the places that matter here; container engines come and go beside."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    watched = ("/dev", "/proc", "/sys", "/tmp", "/usr", "/etc")
+    points = [line.split()[4] for line in lines]
+    return [
+        line
+        for line, point in zip(lines, points, strict=True)
+        if point == "/" or any(f"{point}/".startswith(f"{each}/") for each in watched)
+    ]
 
 
 def _is_alive(pid: int) -> bool:

@@ -81,3 +81,14 @@ async def test_jails_are_started_ahead_and_ended_when_idle(monkeypatch: pytest.M
             while pool.jails.processes:
                 await asyncio.sleep(0.01)
         assert (await pool.jails.of(worker).run(program)).stdout == b"hi\n"
+
+
+async def test_a_worker_that_is_buried_can_be_discarded_again() -> None:
+    async with new_pool(0) as pool:
+        worker = await pool.checkout()
+        pool.discard(worker)
+        async with asyncio.timeout(20):
+            while pool._tasks:
+                await asyncio.sleep(0.01)
+        pool.discard(worker)
+        assert not pool._tasks

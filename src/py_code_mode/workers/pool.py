@@ -139,7 +139,7 @@ class Pool:
 
         Doing so again changes nothing.
         """
-        if worker.id in self._discarded:
+        if worker.id in self._discarded or worker.id not in self._homes:
             return
         self._discarded.add(worker.id)
         worker.kill(cause)
