@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,6 +60,7 @@ class Engine:
                 errors="replace",
                 timeout=timeout_s,
                 check=False,
+                cwd=tempfile.gettempdir(),  # podman's monitor leaves a file where memory ran out
             )
         except subprocess.TimeoutExpired:
             said = f"{self.name} {arguments[0]} took more than {timeout_s:g} s"

@@ -14,6 +14,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 _MIN_TOKEN: Final = 16
 _MAX_PORT: Final = 65535
+_MAX_UID: Final = 100_000_000  # sessions have those above
 
 
 def _whole(low: int, high: float = math.inf) -> Callable[[str], int]:
@@ -112,6 +113,8 @@ class Settings:
     store_timeout_s: float = _setting("STORE_TIMEOUT", _seconds, 5.0)
     host: str = _setting("HOST", str, "0.0.0.0")  # noqa: S104 - a container's port
     port: int = _setting("PORT", _whole(0, _MAX_PORT), 8080)
+    #: What a server that is started as root becomes; 0: it stays root.
+    server_uid: int = _setting("SERVER_UID", _whole(0, _MAX_UID), 0)
     allow_runtime_deps: bool = _setting("ALLOW_RUNTIME_DEPS", _flag, False)  # noqa: FBT003
     deps_allow_build: bool = _setting("DEPS_ALLOW_BUILD", _flag, False)  # noqa: FBT003
     allow_skill_writes: bool = _setting("ALLOW_SKILL_WRITES", _flag, True)  # noqa: FBT003

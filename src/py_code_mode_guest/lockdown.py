@@ -30,7 +30,7 @@ __all__ = [
     "FilterProgram", "LockdownError", "ReadRules", "become", "close_all_fds_but",
     "compile_filter", "die_with_parent", "drop_bounding_set", "drop_capabilities",
     "install_filter", "landlock_abi", "no_new_privileges", "restrict_files",
-    "seccomp_available", "set_dumpable",
+    "seccomp_available", "set_capabilities", "set_dumpable",
 ]
 # fmt: on
 
@@ -110,8 +110,13 @@ def drop_bounding_set() -> bool:
 def drop_capabilities() -> None:
     """Give up all capabilities: ambient, inheritable, permitted and effective."""
     prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)  # unknown before 4.3: then there are none
+    set_capabilities(0)
+
+
+def set_capabilities(kept: int) -> None:
+    """Have these bits of the first 32 capabilities, effective and permitted, and no others."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    if libc().capset(header, bytes(24)) != 0:
+    if libc().capset(header, struct.pack("=6I", kept, kept, 0, 0, 0, 0)) != 0:
         raise LockdownError("capset", ctypes.get_errno())
 
 

@@ -205,9 +205,12 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any] | Any, list[int]]:
 
 def main() -> None:
     """Serve the control socket whose descriptor is the one argument."""
-    os.dup2(int(sys.argv[1]), _CONTROL_FD, inheritable=False)
-    if int(sys.argv[1]) != _CONTROL_FD:
-        os.close(int(sys.argv[1]))
+    given = int(sys.argv[1])
+    if given == _CONTROL_FD:
+        os.set_inheritable(given, False)  # noqa: FBT003 - the standard library's signature
+    else:
+        os.dup2(given, _CONTROL_FD, inheritable=False)
+        os.close(given)
     control = socket.socket(fileno=_CONTROL_FD)
     lockdown.set_dumpable(dumpable=False)
     config, _ = _receive(control)

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
         value = getattr(given, option)
         if value is not None:
             variables[variable] = value
-    return restart_without_secrets(variables)
+    uid = variables.get("SERVER_UID", "")
+    return restart_without_secrets(variables, arguments=[uid] if uid.isdigit() else [])
 
 
 def _parser() -> argparse.ArgumentParser:

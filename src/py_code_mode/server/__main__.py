@@ -6,4 +6,4 @@ import sys
 
 from py_code_mode.server.process import main
 
-sys.exit(main(int(sys.argv[1])))
+sys.exit(main(*map(int, sys.argv[1:])))

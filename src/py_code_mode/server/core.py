@@ -31,6 +31,7 @@ from py_code_mode.store.file import FileStorage
 from py_code_mode.store.overlay import OverlayStorage
 from py_code_mode.store.redis_extra import redis_storage
 from py_code_mode.workers.egress import EgressPolicy
+from py_code_mode.workers.launcher import Launcher
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.zygote import ZygoteConfig
 
@@ -47,9 +48,10 @@ _UPLOADS: Final = 4
 class Core:
     """One server: open it, hand it to the routes, drain it, close it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, launcher: Launcher | None = None) -> None:
         """Put everything together; nothing is started. Raises ConfigurationError."""
         self.settings = settings
+        self._launcher = launcher
         self.limits = settings.limits()
         self.replica = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.started_at = time.monotonic()
@@ -87,6 +89,7 @@ class Core:
                 preload=(*PRELOAD, *self.settings.preload),
                 readable=(self.services.installer.readable_folder(),),
                 enforce=self.settings.sandbox == "auto",
+                launcher=self._launcher,
             ),
             min_tier=self.settings.min_sandbox_tier,
             egress=self._egress,

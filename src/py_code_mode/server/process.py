@@ -21,6 +21,7 @@ from py_code_mode.errors import CodeModeError, ConfigurationError
 from py_code_mode.server import logs
 from py_code_mode.server.core import Core
 from py_code_mode.settings import Settings
+from py_code_mode.workers.launcher import Launcher, give_up_root
 
 if TYPE_CHECKING:
     from py_code_mode.server.web import Server
@@ -30,8 +31,12 @@ log = logging.getLogger(__name__)
 _OPEN_FILES: Final = 65536
 
 
-def main(handed: int) -> int:
-    """Serve with the environment behind a descriptor; returns the exit code."""
+def main(handed: int, uid: int = 0) -> int:
+    """Serve with the environment behind a descriptor; returns the exit code.
+
+    Root becomes ``uid`` first, unless that is root's own.
+    """
+    launcher = give_up_root(uid, secret=handed) if uid else None
     with os.fdopen(handed, "rb") as file:
         environ: dict[str, str] = json.loads(file.read())
     try:
@@ -39,7 +44,7 @@ def main(handed: int) -> int:
         logs.set_up(settings.log_format, settings.log_level)
         _allow_open_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings))
+            return runner.run(_serve(settings, launcher))
     except CodeModeError as error:
         sys.stderr.write(f"py-code-mode serve: {error.message}\n")
         return 2
@@ -52,8 +57,8 @@ def _allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
-async def _serve(settings: Settings) -> int:
-    core = Core(settings)
+async def _serve(settings: Settings, launcher: Launcher | None) -> int:
+    core = Core(settings, launcher=launcher)
     with _listening(settings) as sock:
         # Opened here and not by the lifespan, so that what is wrong is one line, not a traceback.
         # The framework takes as long to load as the sessions take to start: side by side.

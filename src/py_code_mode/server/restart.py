@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 #: The variables that stay in the environment; everything else goes through the inherited pipe.
@@ -19,10 +19,12 @@ def restart_without_secrets(
     *,
     kept: Mapping[str, str] | None = None,
     module: str = "py_code_mode.server",
+    arguments: Sequence[str] = (),
 ) -> NoReturn:
     """Replace this process by one whose environment holds nothing but what is harmless of ``kept``.
 
     ``module`` is what it runs, and ``environ`` what it is handed; the two are one by default.
+    ``arguments`` are what it has to know before it reads that.
 
     ``/proc/<pid>/environ`` shows what a process was started with, for as long as it lives; what
     was in it goes through a descriptor instead, which is read once.
@@ -34,7 +36,7 @@ def restart_without_secrets(
     kept = environ if kept is None else kept
     environment = {name: value for name, value in kept.items() if name in _KEPT}
     # -P: a module in the folder that an operator happens to be in is none of ours.
-    command = [sys.executable, *_flags(), "-P", "-m", module, str(handed)]
+    command = [sys.executable, *_flags(), "-P", "-m", module, str(handed), *arguments]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, command, environment)  # noqa: S606 - ourselves

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import os
 import secrets
 import socket
 import sys
@@ -53,7 +52,7 @@ class Pool:
         self._config = config if self._brokers is None else self._brokers.prepared(config)
         self._min_tier = min_tier
         self._limits: Limits = config.limits
-        self._uids = Uids() if config.enforce and os.geteuid() == 0 else None
+        self._uids = Uids() if config.own_uids else None
         self._ids = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._homes: dict[int, tuple[Zygote, int | None]] = {}

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,26 +16,21 @@ from typing import Any, Final
 from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
 from py_code_mode.models import Limits
 from py_code_mode.workers.control import Control
+from py_code_mode.workers.launcher import Launcher, Started, start_zygote
 
 #: The trusted half's own source, which agent code has no business reading.
 _HOST_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 10.0
 _TIERS: Final = "ABCD"
-#: The only environment a zygote, and so a worker, ever has. None of it is the host's.
-_ENVIRONMENT: Final = {
-    "LANG": "C.UTF-8",
-    "MALLOC_ARENA_MAX": "2",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class ZygoteConfig:
-    """How a zygote is started. ``command`` goes before the interpreter (tests drop rights so)."""
+    """How a zygote is started. ``command`` goes before the interpreter (tests drop rights so).
+
+    ``launcher`` starts it where the host has given up root.
+    """
 
     root: str
     limits: Limits
@@ -46,6 +40,12 @@ class ZygoteConfig:
     max_landlock_abi: int = 99
     uid_probe: int | None = None
     command: tuple[str, ...] = ()
+    launcher: Launcher | None = None
+
+    @property
+    def own_uids(self) -> bool:
+        """Whether sessions may have uids of their own, if the kernel lets them."""
+        return self.enforce and (os.geteuid() == 0 or self.launcher is not None)
 
     def message(self) -> dict[str, Any]:
         """Return the zygote's first message."""
@@ -117,27 +117,23 @@ class Zygote:
         """Start the process and wait until it can fork. Raises WorkerStartError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        command = [*self._config.command, sys.executable, "-I", "-B", "-X", "utf8"]
-        command += ["-m", "py_code_mode_guest.zygote", str(theirs.fileno())]
+        launcher, before = self._config.launcher, self._config.command
+        self._process: Started
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own program, vforked
-                command,
-                env=_ENVIRONMENT,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                cwd="/",
-                start_new_session=True,
-            )
+            if launcher is None:
+                self._process = start_zygote(theirs, self._errors, before)
+            else:
+                self._process = await asyncio.to_thread(launcher.start, theirs, self._errors)
         self._control = Control(ours, on_message=self._take, on_close=self._close)
         self._alive = True
         self._send(self._config.message())
         try:
             up = await asyncio.wait_for(self._up, _START_TIMEOUT_S)
         except (TimeoutError, WorkerStartError):
-            await self.stop()
-            raise WorkerStartError(f"the zygote did not start: {self._last_words()}") from None
+            await self._end()
+            words = self._last_words()
+            self._errors.close()
+            raise WorkerStartError(f"the zygote did not start: {words}") from None
         self.kernel = Kernel(up["landlock"], seccomp=up["seccomp"], own_uid=up["own_uid"])
         self.preload_failed = up["preload_failed"]
 
@@ -218,13 +214,16 @@ class Zygote:
 
     async def stop(self) -> None:
         """End the process, its workers and their folders."""
+        await self._end()
+        self._errors.close()
+
+    async def _end(self) -> None:
         self._close()
         try:
             await asyncio.to_thread(self._process.wait, _STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
-        self._errors.close()
 
     def _close(self) -> None:
         if not self._alive:
