@@ -77,6 +77,8 @@ def confine_worker(
             lockdown.restrict_files(confinement.rules, [folder], abi=confinement.landlock_abi)
     kept = [] if grants is None else [grants.fileno()]
     lockdown.close_all_fds_but([0, 1, 2, SOCKET_FD, *kept])
+    # Not before: the rules have a descriptor for each package beside the host's own.
+    _set_limit(resource.RLIMIT_NOFILE, confinement.max_open_files)
     if confinement.enforce:
         lockdown.install_filter(confinement.program, os.getpid())
     return socket.socket(fileno=SOCKET_FD)
@@ -92,7 +94,9 @@ def confine_jail(
         _set_limit(resource.RLIMIT_NPROC, threads_in_all() + _COMMON_PROCESSES)
     _take_uid(uid, confinement)
     _settle(folder)
-    lockdown.close_all_fds_but([0, 1, 2, SOCKET_FD, *confinement.tool_rules.fds])
+    rules = confinement.tool_rules.fds
+    lockdown.close_all_fds_but([0, 1, 2, SOCKET_FD, *rules])
+    _set_limit(resource.RLIMIT_NOFILE, confinement.max_open_files + len(rules))
     return socket.socket(fileno=SOCKET_FD)
 
 
@@ -153,7 +157,6 @@ def _limit(confinement: Confinement, *, own_uid: bool) -> None:
         resource.RLIMIT_DATA: confinement.data + quota,
         resource.RLIMIT_AS: confinement.address_space + quota + _LIBRARY_ROOM,
         resource.RLIMIT_FSIZE: confinement.max_file_mb * MIB,
-        resource.RLIMIT_NOFILE: confinement.max_open_files,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,

@@ -27,7 +27,7 @@ from py_code_mode_guest.syscalls import LockdownError, call, libc, must, prctl, 
 
 # fmt: off
 __all__ = [
-    "FilterProgram", "LockdownError", "ReadRules", "become", "close_all_fds_but",
+    "FilterProgram", "LockdownError", "ReadRules", "adopt_orphans", "become", "close_all_fds_but",
     "compile_filter", "die_with_parent", "drop_bounding_set", "drop_capabilities",
     "install_filter", "landlock_abi", "no_new_privileges", "restrict_files",
     "seccomp_available", "set_capabilities", "set_dumpable",
@@ -36,6 +36,7 @@ __all__ = [
 
 _SET_MODE_FILTER, _FILTER_FLAG_TSYNC = 1, 1
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 _CAPABILITY_VERSION_3: Final = 0x20080522
 
@@ -133,6 +134,11 @@ def die_with_parent(parent_pid: int) -> None:
     _must_prctl("PR_SET_PDEATHSIG", _PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Be the parent of every process below whose own has ended, in place of process 1."""
+    _must_prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, 1)
 
 
 def no_new_privileges() -> None:

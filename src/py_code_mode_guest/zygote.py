@@ -213,6 +213,8 @@ def main() -> None:
         os.close(given)
     control = socket.socket(fileno=_CONTROL_FD)
     lockdown.set_dumpable(dumpable=False)
+    # What a jail leaves is buried here: in a container, process 1 is the host, which does not.
+    lockdown.adopt_orphans()
     config, _ = _receive(control)
     if config is None:
         return

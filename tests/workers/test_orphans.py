@@ -1,0 +1,54 @@
+"""What ended sessions leave behind, where the host is process 1 and so everybody's last parent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+#: The host adopts orphans as process 1 does, and as little as the server does it bury them.
+SCRIPT = '''
+import asyncio, json, os, time
+from py_code_mode import Session
+from py_code_mode.store.memory import MemoryStorage
+from py_code_mode_guest import lockdown
+
+TOOL = """
+name: echo
+description: Print a text
+command: echo
+schema: {positional: [{name: text, type: string, description: What is printed}]}
+"""
+lockdown.adopt_orphans()
+
+async def main():
+    storage = MemoryStorage()
+    await storage.tools.add("echo", TOOL)
+    async with Session(storage) as session:
+        for _ in range(3):
+            said = await session.run("tools.echo(text='there')")
+            assert said.is_ok, said
+            assert (await session.run("import os; os._exit(3)")).error_type == "WorkerCrashed"
+        deadline = time.monotonic() + 10
+        while zombies() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return zombies()
+
+def zombies():
+    found = []
+    for pid in open(f"/proc/self/task/{os.getpid()}/children").read().split():
+        with open(f"/proc/{pid}/stat", errors="replace") as file:
+            if file.read().rpartition(")")[2].split()[0] == "Z":
+                found.append(int(pid))
+    return found
+
+print(json.dumps(asyncio.run(main())))
+'''
+
+
+def test_no_zombie_is_left_to_process_1() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
