@@ -25,7 +25,7 @@ def _sends(name: str, *sent: str, hole: str = "", growth_mb: int = 64) -> Attemp
 ATTEMPTS = (
     _sends("announces a frame of 4 GiB", r"b'\xff\xff\xff\xff' + bytes(1000)"),
     _sends("announces a frame one byte over the limit", "struct.pack('<I', (64 << 20) + 1)"),
-    _sends("sends garbage", "os.urandom(100_000)", "bytes(100)"),
+    _sends("sends garbage", r"b'\xff\xff\xff\xff' + os.urandom(100_000)", "bytes(100)"),
     _sends("sends a text protocol", r"b'GET / HTTP/1.1\r\n\r\n' * 100"),
     _sends("sends a frame of nothing", r"bytes(4)"),
     _sends(
