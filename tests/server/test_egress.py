@@ -38,11 +38,19 @@ def page() -> Iterator[int]:
 def test_agent_code_reaches_what_is_allowed_and_nothing_else(page: int, own: Place) -> None:
     server = own.start(EGRESS_ALLOW=f"127.0.0.1:{page}")
     with server.client() as client:
-        found = client.value(FETCH.format(url=f"http://127.0.0.1:{page}/"))
-        told = client.run(FETCH.format(url=f"{server.url}/health"))
+        named = {"X-Session-ID": "named", "X-Request-ID": "req-granted"}
+        body = {"code": FETCH.format(url=f"http://127.0.0.1:{page}/"), "execution_id": "exec-1"}
+        found = client.post("/execute", json=body, headers=named).json()["value"]
+        refusal = client.execute(FETCH.format(url=f"{server.url}/health"))
+        told, told_in = refusal.json(), refusal.headers["x-request-id"]
     assert found == {"$type": "bytes", "base64": "aGk="}
     assert "EGRESS_ALLOW" in told["error"]
     assert all(word in server.log for word in ("granted", "refused", str(page)))
+    lines = [*server.log_lines("egress granted"), *server.log_lines("egress refused")]
+    assert {(each["request_id"], each["execution_id"]) for each in lines} == {
+        ("req-granted", "exec-1"),
+        (told_in, None),
+    }
     assert TOKEN not in server.log
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from .conftest import fill
-from .serving import Client, Place, Server, eventually, place
+from .serving import Client, Json, Place, Server, eventually, place, together
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,29 @@ except Exception: pass
     ]
     assert all(line["ms"] > 0 for line in lines)
     assert "s3cret-argument" not in seen.log
+
+
+def test_audit_lines_name_the_request_and_the_execution_of_their_run(
+    seen: Server, operator: Client
+) -> None:
+    def run(number: int, **body: str) -> Json:
+        code = "import time; time.sleep(0.2); [tools.echo.say(text='x') for _ in range(2)]"
+        answer = operator.post(
+            "/execute",
+            json={"code": code, **body},
+            headers={"X-Session-ID": f"labels-{number}", "X-Request-ID": f"labels-req-{number}"},
+        )
+        found: Json = answer.json()
+        return found
+
+    together([partial(run, 1, execution_id="labels-exec"), partial(run, 2), partial(run, 3)])
+    lines = [each for each in seen.log_lines("tool call") if "labels" in each["session_id"]]
+    told = [(each["session_id"], each["request_id"], each["execution_id"]) for each in lines]
+    assert sorted(told) == [
+        *[("labels-1", "labels-req-1", "labels-exec")] * 2,
+        *[("labels-2", "labels-req-2", None)] * 2,
+        *[("labels-3", "labels-req-3", None)] * 2,
+    ]
 
 
 def test_values_are_audited_only_where_the_operator_says_so(own: Place) -> None:

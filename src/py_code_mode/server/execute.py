@@ -23,6 +23,7 @@ from py_code_mode.server.problems import InvalidRequestError, problem
 from py_code_mode.server.reading import invalid_request
 from py_code_mode.server.schemas import ExecuteRequest
 from py_code_mode.sessions.manager import check_session_id
+from py_code_mode.workers import audit
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,10 @@ async def _run(
     """Run once, and return the result as JSON values."""
 
     async def work() -> dict[str, Any]:
-        result = await core.manager.run(
-            session_id, asked.code, timeout_s=asked.timeout, on_event=on_event
-        )
+        with audit.labelled(request_id=request_id, execution_id=asked.execution_id):
+            result = await core.manager.run(
+                session_id, asked.code, timeout_s=asked.timeout, on_event=on_event
+            )
         core.note(result)
         _log_run(result, asked, request_id)
         return result_to_json(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,11 +11,8 @@ from py_code_mode.models import SessionId
 from py_code_mode.services.registry import Services
 from py_code_mode.text import one_line
 from py_code_mode.tools.base import Caller, Jail
-from py_code_mode.workers import broker
+from py_code_mode.workers import audit, broker
 from py_code_mode.workers.process import Worker
-
-#: A line for each tool call: which session, which tool, how it ended, what it was given.
-audit = logging.getLogger("py_code_mode.audit")
 
 _MAX_NAME: Final = 200
 _MAX_SHOWN: Final = 1000
@@ -77,7 +73,7 @@ class SessionAuthority:
             status = "cancelled"
             raise
         finally:
-            if audit.isEnabledFor(logging.INFO):
+            if audit.is_on():
                 ms = round((time.perf_counter() - started) * 1000, 3)
                 self._write_audit_line(kwargs, status, ms)
 
@@ -92,6 +88,7 @@ class SessionAuthority:
             )
 
     def _write_audit_line(self, kwargs: Mapping[str, Any], status: str, ms: float) -> None:
+        """Say which tool was called, how that ended and what it was given."""
         given = kwargs.get("arguments")
         arguments = given if isinstance(given, dict) else {}
         shown = {
@@ -100,15 +97,13 @@ class SessionAuthority:
             else _size(value)
             for name, value in arguments.items()
         }
-        audit.info(
+        audit.write(
             "tool call",
-            extra={
-                "session_id": self._session_id,
-                "tool": self.event_name("tools", "call", kwargs),
-                "status": status,
-                "ms": ms,
-                "arguments": shown,
-            },
+            session_id=self._session_id,
+            tool=self.event_name("tools", "call", kwargs),
+            status=status,
+            ms=ms,
+            arguments=shown,
         )
 
 

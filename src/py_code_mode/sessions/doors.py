@@ -42,9 +42,9 @@ class Doors(ABC):
 
     async def add_skill(
         self, name: str, source: str, description: str = "", *, overwrite: bool = False
-    ) -> SkillDetail:
-        """Save a skill. Raises InvalidSkillError, SkillExistsError."""
-        answer: SkillDetail = await self._call(
+    ) -> SkillRecord:
+        """Save a skill and return its record. Raises InvalidSkillError, SkillExistsError."""
+        answer: SkillRecord = await self._call(
             "skills",
             "create",
             name=name,

@@ -20,13 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from py_code_mode.workers import audit
 from py_code_mode.workers.addresses import Address, parse_address
 from py_code_mode.workers.egress import EgressPolicy, RefusedError, parse_host
 from py_code_mode.workers.frames import ViolationError
 from py_code_mode.workers.resolver import AT_ONCE_PER_SESSION, Resolver
 
-#: A line for each decision: which session, which host and port, granted or why not; never data.
-audit = logging.getLogger("py_code_mode.audit")
 log = logging.getLogger(__name__)
 
 NAMESPACE: Final = "egress"
@@ -225,17 +224,15 @@ class _Story:
     request: Request
 
     def tell(self, decision: str, reason: str = "", address: Address | None = None) -> None:
-        audit.info(
-            "egress %s",
-            decision,
-            extra={
-                "session_id": self.session_id,
-                "decision": decision,
-                "host": ascii(self.request.host[:253])[1:-1],
-                "port": self.request.port,
-                "address": str(address or ""),
-                "reason": reason,
-            },
+        """Write a line of the decision: where to, granted or why not; never data."""
+        audit.write(
+            f"egress {decision}",
+            session_id=self.session_id,
+            decision=decision,
+            host=ascii(self.request.host[:253])[1:-1],
+            port=self.request.port,
+            address=str(address or ""),
+            reason=reason,
         )
 
 

@@ -46,7 +46,8 @@ class Calls:
 
     def start(self, call: frames.Call, turn: Turn | None) -> None:
         """Do what a call asks for, on behalf of the run under way."""
-        task = asyncio.get_running_loop().create_task(self._answer(call, turn))
+        context = None if turn is None else turn.context
+        task = asyncio.get_running_loop().create_task(self._answer(call, turn), context=context)
         self._under_way.add(task)
         call_id, size = call.id, _large_bytes(call)  # and not the call, which would live as long
         self._held_bytes += size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import signal
 import time
 from collections.abc import Callable
@@ -53,6 +54,8 @@ class Turn:
         on_event: Callable[[Event], None] | None,
     ) -> None:
         self.id = run_id
+        #: What the run was started in; its calls are done in it too.
+        self.context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
         self._grace_s = grace_s
         self._room = 4 * max_output_bytes
