@@ -18,7 +18,7 @@ from py_code_mode.errors import (
 )
 from py_code_mode.models import Blob
 from py_code_mode.services.artifacts import ArtifactsService
-from py_code_mode.store.memory import MemoryArtifacts
+from py_code_mode.store.memory_artifacts import MemoryArtifacts
 
 TEXT = st.text(st.characters(codec="utf-8"))
 VALUES = (

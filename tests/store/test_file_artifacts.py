@@ -12,9 +12,9 @@ import pytest
 from py_code_mode.errors import ArtifactNotFoundError, InvalidArtifactNameError
 from py_code_mode.store import file_bodies, file_folders
 from py_code_mode.store.base import StoredArtifact
+from py_code_mode.store.draft import Draft
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.file_artifact_records import MAX_RECORDS_BYTES
-from py_code_mode.store.file_root import Draft
 
 LONG_AGO = 1_700_000_000
 

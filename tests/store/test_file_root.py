@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from py_code_mode.errors import StorageFullError, StorageUnavailableError
-from py_code_mode.store import file_root
+from py_code_mode.store import draft, file_root
 from py_code_mode.store.file import FileStorage
 
 
@@ -64,7 +64,8 @@ async def test_a_full_disk_is_said_and_leaves_the_old_value(
         os.write(descriptor, content[:1])
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(file_root, "_write_all", full)
+    for module in (draft, file_root):
+        monkeypatch.setattr(module, "write_all", full)
     with pytest.raises(StorageFullError, match=rf"^{base}/artifacts/a: .*; free some space"):
         await storage.artifacts.add("a", b"new")
     for ask in [

@@ -15,8 +15,8 @@ from py_code_mode.errors import (
     SkillProtectedError,
 )
 from py_code_mode.store.base import KEPT_VERSIONS, StoredSkill
+from py_code_mode.store.draft import Draft
 from py_code_mode.store.file import FileStorage
-from py_code_mode.store.file_root import Draft
 
 LONG_AGO = 1_700_000_000
 

@@ -8,19 +8,19 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from py_code_mode.errors import ArtifactTooLargeError, InvalidArgumentError
 from py_code_mode.json_values import from_json, to_json
-from py_code_mode.models import MIB
 from py_code_mode.server import schemas
 from py_code_mode.server.core import Core
 from py_code_mode.server.problems import InvalidRequestError
 from py_code_mode.server.routes import call, plain_values
+from py_code_mode.store.base import StoredArtifact
 from py_code_mode.text import check_description
 
 router = APIRouter(tags=["artifacts"])
 
-_CHUNK: Final = MIB
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,100}", re.ASCII)
 _TEXT: Final = "; charset=utf-8"
 #: What an agent saved is hostile: no browser shall run it.
@@ -46,19 +46,36 @@ async def get_artifact(
     if raw is None:
         await _check_size(core, name)
         return JSONResponse(to_json(await call(request, "artifacts", "load", name=name)))
-    record, body = await core.store.artifacts.read(name)
-    headers = {
+    core.refuse_while_draining()
+    return _Bytes(core, name)
+
+
+class _Bytes(Response):
+    """An artifact's bytes, in pieces; its body is open for as long as they are sent."""
+
+    def __init__(self, core: Core, name: str) -> None:
+        super().__init__()
+        self._core = core
+        self._name = name
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them. Raises CodeModeError before anything is sent."""
+        with self._core.working():
+            async with self._core.transfers.sending(self._name) as (record, pieces):
+                known = _MEDIA_TYPE.fullmatch(record.media_type.removesuffix(_TEXT))
+                media_type = record.media_type if known else "application/octet-stream"
+                headers = _raw_headers(record)
+                answer = StreamingResponse(pieces, media_type=media_type, headers=headers)
+                await answer(scope, receive, send)
+
+
+def _raw_headers(record: StoredArtifact) -> dict[str, str]:
+    file_name = quote(record.name.rpartition("/")[2])
+    return {
         **_HOSTILE,
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name.rpartition('/')[2])}",
-        "Content-Length": str(len(body)),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{file_name}",
+        "Content-Length": str(record.size),
     }
-    known = _MEDIA_TYPE.fullmatch(record.media_type.removesuffix(_TEXT))
-    pieces = (body[at : at + _CHUNK] for at in range(0, len(body), _CHUNK))
-    return StreamingResponse(
-        pieces,
-        media_type=record.media_type if known else "application/octet-stream",
-        headers=headers,
-    )
 
 
 async def _check_size(core: Core, name: str) -> None:
@@ -106,15 +123,18 @@ async def put_artifact(request: Request, name: str, description: str = "") -> Re
     check_description(description)
     core: Core = request.app.state.core
     with core.working():
-        async with core.uploads:
-            body = bytearray()
-            async for piece in request.stream():
-                body += piece
-            await core.store.artifacts.add(
-                name, bytes(body), media_type=media_type, description=description
+        async with core.transfers.receiving(_declared_size(request)):
+            await core.store.artifacts.receive(
+                name, request.stream(), media_type=media_type, description=description
             )
         record = await core.services.api.call("artifacts", "get", [], {"name": name})
     return JSONResponse(plain_values(record), 201)
+
+
+def _declared_size(request: Request) -> int:
+    """Return what the body has as the request says, 0 where it does not say."""
+    given = request.headers.get("content-length", "")
+    return int(given) if given.isdecimal() else 0
 
 
 @router.delete("/api/artifacts/{name:path}", status_code=204)

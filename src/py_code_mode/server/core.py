@@ -21,6 +21,7 @@ from py_code_mode.packages.installer import PackageInstaller
 from py_code_mode.search.choose import choose_embedder
 from py_code_mode.server.executions import Executions
 from py_code_mode.server.metrics import Metrics
+from py_code_mode.server.transfers import Transfers
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager
 from py_code_mode.sessions.records import SessionRecords
@@ -42,7 +43,6 @@ _REMEMBERED_S: Final = 24 * 3600.0
 _DEPS_PERIOD_S: Final = 5.0
 _FLUSH_S: Final = 5.0
 _CHECK_EVERY_S: Final = 1.0
-_UPLOADS: Final = 4
 
 
 class Core:
@@ -68,8 +68,7 @@ class Core:
         )
         self.manager: SessionManager
         self.metrics = Metrics(self)
-        #: Files that come in at once; each may take its whole size of memory.
-        self.uploads = asyncio.Semaphore(_UPLOADS)
+        self.transfers = Transfers(self.store.artifacts, max_bytes=settings.max_artifact_bytes)
         self.draining = False
         self.deps_synced = False
         self.active = 0

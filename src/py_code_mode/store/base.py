@@ -7,7 +7,7 @@ Beside them it keeps the vectors that searches go by. Every back end passes ``te
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -41,6 +41,10 @@ class StoredArtifact:
     description: str
     created_at: str
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+#: An artifact that is open: its record, and its body in pieces.
+OpenArtifact = tuple[StoredArtifact, AsyncIterator[bytes]]
 
 
 class ToolStore(Protocol):
@@ -119,6 +123,28 @@ class ArtifactStore(Protocol):
 
     async def read(self, name: str) -> tuple[StoredArtifact, bytes]:
         """Return record and body, which belong together. Raises as ``get``."""
+
+    @property
+    def streams(self) -> bool:
+        """True where ``receive`` and ``sending`` hold a piece of a body and never all of it."""
+
+    async def receive(
+        self,
+        name: str,
+        pieces: AsyncIterable[bytes],
+        *,
+        media_type: str = "application/octet-stream",
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> StoredArtifact:
+        """Save or replace ``name`` once its body is whole.
+
+        Until then readers see what there was, and so they do for good where ``pieces`` raises or
+        the caller is cancelled. Raises as ``add``, and what ``pieces`` raises.
+        """
+
+    def sending(self, name: str) -> AbstractAsyncContextManager[OpenArtifact]:
+        """Open ``name``: its record, and the body that belongs to it. Raises as ``get``."""
 
     async def list(self) -> list[StoredArtifact]:
         """Return every record, ordered by name."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from py_code_mode.store.base import StoredArtifact
 from py_code_mode.store.file_folders import DIGEST_BYTES, Identity
+from py_code_mode.store.names import metadata_text
 
 #: From which length on a file of records is written anew with the current one alone.
 MAX_RECORDS_BYTES = 4 * 1024
@@ -34,6 +35,14 @@ class BodyRecord:
     description: str
     created_at: str
     metadata: dict[str, Any]
+
+    @classmethod
+    def unplaced(
+        cls, name: str, media_type: str, description: str, metadata: dict[str, Any] | None
+    ) -> BodyRecord:
+        """Return the record of a body that has no file yet. Raises ArtifactTypeError."""
+        kept = json.loads(metadata_text(metadata))
+        return cls(name, 0, 0, 0, "", media_type, description, "", kept)
 
     @property
     def identity(self) -> Identity:

@@ -8,16 +8,16 @@ also while a writer is at it and after a writer was killed between the two steps
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
+import io
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-from py_code_mode.errors import InvalidArtifactNameError, StorageUnavailableError
+from py_code_mode.errors import StorageUnavailableError
 from py_code_mode.store.base import StoredArtifact
+from py_code_mode.store.draft import Draft
 from py_code_mode.store.file_artifact_records import (
     MAX_RECORDS_BYTES,
     BodyRecord,
@@ -26,28 +26,32 @@ from py_code_mode.store.file_artifact_records import (
     records_file,
 )
 from py_code_mode.store.file_bodies import Bodies, BodyFacts
-from py_code_mode.store.file_errors import NotAFileError, NotAFolderError, disk_errors
+from py_code_mode.store.file_errors import NotAFileError, disk_errors
 from py_code_mode.store.file_folders import (
     Identity,
-    below,
     file_status,
     folder,
     identity,
+    open_file,
     read_file,
-    remove_empty,
     walk,
+)
+from py_code_mode.store.file_parents import (
+    check_replaceable,
+    link_in_the_way,
+    parent,
+    remove_empty_parents,
 )
 from py_code_mode.store.file_root import FileRoot
 from py_code_mode.store.file_types import ANYTHING
 from py_code_mode.store.names import (
     STATE_FOLDER,
-    artifact_clash,
     artifact_not_found,
     artifact_segments,
     is_artifact_name,
-    metadata_text,
     utc_text,
 )
+from py_code_mode.store.pieces import gathered, read_in_pieces
 
 #: How often a reader starts again when writers are faster; each attempt takes microseconds.
 READ_ATTEMPTS = 100
@@ -82,9 +86,35 @@ class FileArtifacts:
             StorageFullError, StorageUnavailableError: from the disk.
         """
         segments = artifact_segments(name)
-        kept = json.loads(metadata_text(metadata))
-        record = BodyRecord(name, len(body), 0, 0, "", media_type, description, "", kept)
+        record = BodyRecord.unplaced(name, media_type, description, metadata)
         return await asyncio.to_thread(self._add, segments, body, record)
+
+    @property
+    def streams(self) -> bool:
+        """True: bodies go through in pieces."""
+        return True
+
+    async def receive(
+        self,
+        name: str,
+        pieces: AsyncIterable[bytes],
+        *,
+        media_type: str = ANYTHING,
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> StoredArtifact:
+        """Save a body that comes in pieces, once it is whole. Raises as ``add``, and ``pieces``."""
+        segments = artifact_segments(name)
+        record = BodyRecord.unplaced(name, media_type, description, metadata)
+        draft = self._root.new_draft()
+        try:
+            await asyncio.to_thread(self._drafted, draft, None)
+            async with aclosing(gathered(pieces)) as larger:
+                async for piece in larger:
+                    await asyncio.to_thread(self._drafted, draft, piece)
+            return await asyncio.to_thread(self._place, segments, draft, record)
+        finally:
+            await asyncio.to_thread(draft.discard)
 
     async def get(self, name: str) -> StoredArtifact:
         """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
@@ -96,6 +126,15 @@ class FileArtifacts:
         segments = artifact_segments(name)
         return await asyncio.to_thread(self._get, name, segments, with_body=True)
 
+    @asynccontextmanager
+    async def sending(
+        self, name: str
+    ) -> AsyncIterator[tuple[StoredArtifact, AsyncIterator[bytes]]]:
+        """Open ``name``: its record, and its body in pieces. Raises as ``get``."""
+        stored, file = await asyncio.to_thread(self._opened, name, artifact_segments(name))
+        with file:
+            yield stored, read_in_pieces(file)
+
     async def list(self) -> list[StoredArtifact]:
         """Return the record of every body that can be read, ordered by name."""
         return await asyncio.to_thread(self._list)
@@ -105,15 +144,33 @@ class FileArtifacts:
         await asyncio.to_thread(self._remove, name, artifact_segments(name))
 
     def _add(self, segments: Sequence[str], body: bytes, new: BodyRecord) -> StoredArtifact:
-        digest, file = body_digest(body), segments[-1]
+        digest = body_digest(body)
+        with disk_errors(os.path.join(self._folder, new.name)), self._root.draft(body) as draft:
+            return self._placed(segments, draft, digest, new)
+
+    def _drafted(self, draft: Draft, piece: bytes | None) -> None:
+        """Create a draft, or append to it."""
+        with disk_errors(self._folder):
+            if piece is None:
+                self._root.open_draft(draft)
+            else:
+                draft.write_piece(piece)
+
+    def _place(self, segments: Sequence[str], draft: Draft, new: BodyRecord) -> StoredArtifact:
+        with disk_errors(os.path.join(self._folder, new.name)):
+            draft.finish()
+            return self._placed(segments, draft, draft.digest, new)
+
+    def _placed(
+        self, segments: Sequence[str], draft: Draft, digest: str, new: BodyRecord
+    ) -> StoredArtifact:
+        file = segments[-1]
         with (
-            disk_errors(os.path.join(self._folder, new.name)),
-            self._root.draft(body) as draft,
             self._root.exclusive(),
             self._root.made(self._folder) as top,
-            _parent(top, new.name, segments, create=True) as within,
+            parent(top, new.name, segments, create=True) as within,
         ):
-            _check_replaceable(within, file, new.name)
+            check_replaceable(within, file, new.name)
             new = new.of_body(draft.identity, digest, utc_text())
             # Invariant: no body is in place whose record is not.
             self._record(within, file, new)
@@ -123,16 +180,37 @@ class FileArtifacts:
     def _get(
         self, name: str, segments: Sequence[str], *, with_body: bool
     ) -> tuple[StoredArtifact, bytes]:
+        with self._within(name, segments) as within:
+            return self._live(within, segments[-1], name, with_body=with_body)
+
+    def _opened(self, name: str, segments: Sequence[str]) -> tuple[StoredArtifact, io.FileIO]:
+        """Return the record and the open file of its body."""
+        with self._within(name, segments) as within:
+            for _ in range(READ_ATTEMPTS):
+                with ExitStack() as stack:
+                    file = stack.enter_context(open_file(within, segments[-1]))
+                    stored, _ = self._live(within, segments[-1], name, with_body=False)
+                    # The same file before and after: the record in between was its own.
+                    if identity(os.fstat(file.fileno())) == identity(
+                        file_status(within, segments[-1])
+                    ):
+                        stack.pop_all()
+                        return stored, file
+        raise _too_fast(name)
+
+    @contextmanager
+    def _within(self, name: str, segments: Sequence[str]) -> Iterator[int]:
+        """Open the folder that a body is in; what is missing or in the way there is told."""
         with disk_errors(os.path.join(self._folder, name)):
             try:
-                with folder(self._folder) as top, _parent(top, name, segments) as within:
-                    return self._live(within, segments[-1], name, with_body=with_body)
+                with folder(self._folder) as top, parent(top, name, segments) as within:
+                    yield within
             except FileNotFoundError:
                 raise artifact_not_found(name) from None
             except NotAFileError as error:
                 if error.is_folder:
                     raise artifact_not_found(name) from None
-                raise _link_in_the_way(name, name) from error
+                raise link_in_the_way(name, name) from error
 
     def _list(self) -> Artifacts:
         found: Artifacts = []
@@ -159,13 +237,13 @@ class FileArtifacts:
             folder(self._folder) as top,
         ):
             try:
-                with _parent(top, name, segments) as within:
+                with parent(top, name, segments) as within:
                     os.unlink(segments[-1], dir_fd=within)
             except FileNotFoundError:  # another process was faster
                 raise artifact_not_found(name) from None
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._state, records_file(name)))
-            _remove_empty_parents(top, segments)
+            remove_empty_parents(top, segments)
 
     def _live(
         self, within: int, file: str, name: str, *, with_body: bool
@@ -188,7 +266,7 @@ class FileArtifacts:
                 if facts.identity == seen:
                     return _by_hand(name, facts), body
             before = (seen, text)
-        raise StorageUnavailableError(f"artifact {name!r} changes too fast to be read; try again")
+        raise _too_fast(name)
 
     def _recorded(
         self, within: int, file: str, name: str, seen: Identity, text: bytes
@@ -213,66 +291,10 @@ class FileArtifacts:
             self._root.save(self._state, records_file(new.name), lines)
 
 
+def _too_fast(name: str) -> StorageUnavailableError:
+    return StorageUnavailableError(f"artifact {name!r} changes too fast to be read; try again")
+
+
 def _by_hand(name: str, facts: BodyFacts) -> StoredArtifact:
     size, mtime_ns, _ = facts.identity
     return StoredArtifact(name, facts.media_type, size, "", utc_text(mtime_ns / 1e9), {})
-
-
-@contextmanager
-def _parent(top: int, name: str, segments: Sequence[str], *, create: bool = False) -> Iterator[int]:
-    """Open the folder an artifact is in; where a file or a link is in the way, say which."""
-    try:
-        with below(top, segments[:-1], create=create) as within:
-            yield within
-    except NotAFolderError as error:
-        other = "/".join(segments[: error.depth + 1])
-        if error.is_link:
-            raise _link_in_the_way(name, other) from error
-        raise (artifact_clash(name, other) if create else artifact_not_found(name)) from None
-
-
-def _check_replaceable(within: int, file: str, name: str) -> None:
-    """Raise InvalidArtifactNameError where a link or a folder with artifacts is in the way."""
-    try:
-        file_status(within, file)
-    except FileNotFoundError:
-        return
-    except NotAFileError as error:
-        if not error.is_folder:
-            raise _link_in_the_way(name, name) from error
-        _make_way(within, file, name)
-
-
-def _make_way(within: int, file: str, name: str) -> None:
-    """Remove a folder that holds no artifact; raise InvalidArtifactNameError if one is in it."""
-    with below(within, [file]) as top:
-        inner = sorted(path for _, _, path in walk(top) if is_artifact_name(f"{name}/{path}"))
-    if inner:
-        raise artifact_clash(name, f"{name}/{inner[0]}")
-    try:
-        remove_empty(within, file)
-    except OSError as error:
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-            raise
-        raise InvalidArtifactNameError(
-            f"artifact {name!r} cannot be saved: a folder of that name holds links or files that "
-            "are no artifacts; move them away",
-            name=name,
-        ) from error
-
-
-def _remove_empty_parents(top: int, segments: Sequence[str]) -> None:
-    for depth in range(len(segments) - 1, 0, -1):
-        try:
-            with below(top, segments[: depth - 1]) as above:
-                os.rmdir(segments[depth - 1], dir_fd=above)
-        except (OSError, NotAFolderError):  # not empty, so the folders above it are not either
-            return
-
-
-def _link_in_the_way(name: str, link: str) -> InvalidArtifactNameError:
-    return InvalidArtifactNameError(
-        f"artifact {name!r}: {link!r} is a link or no regular file, and links are not followed; "
-        "remove it or choose another name",
-        name=name,
-    )

@@ -73,15 +73,31 @@ def below(top: int, segments: Sequence[str], *, create: bool = False) -> Iterato
             os.close(opened)
 
 
+def open_file(within: int, name: str) -> io.FileIO:
+    """Return a regular file, open to be read. Raises NotAFileError for anything else."""
+    try:
+        descriptor = os.open(name, _FILE, dir_fd=within)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link; a socket or a device without one
+            raise NotAFileError(name) from error
+        raise
+    try:
+        _check_regular(name, os.fstat(descriptor))
+        return open(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def read_file(within: int, name: str) -> tuple[bytes, os.stat_result]:
     """Return content and status of a regular file. Raises NotAFileError for anything else."""
-    with _opened(within, name) as file:
+    with open_file(within, name) as file:
         return file.readall(), os.fstat(file.fileno())
 
 
 def file_digest(within: int, name: str) -> tuple[str, os.stat_result]:
     """Return blake2b and status of a regular file without holding it in memory."""
-    with _opened(within, name) as file:
+    with open_file(within, name) as file:
         found = hashlib.file_digest(file, lambda: blake2b(digest_size=DIGEST_BYTES))
         return found.hexdigest(), os.fstat(file.fileno())
 
@@ -147,22 +163,6 @@ def _folders(top: int) -> Iterator[tuple[tuple[str, ...], int, list[os.DirEntry[
             deeper = [(*segments, e.name) for e in entries if e.is_dir(follow_symlinks=False)]
             waiting += [path for path in deeper if len("/".join(path)) < MAX_NAME_CHARS]
             yield segments, opened, entries
-
-
-@contextmanager
-def _opened(within: int, name: str) -> Iterator[io.FileIO]:
-    try:
-        descriptor = os.open(name, _FILE, dir_fd=within)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link; a socket or a device without one
-            raise NotAFileError(name) from error
-        raise
-    try:
-        _check_regular(name, os.fstat(descriptor))
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:
-            yield file
-    finally:
-        os.close(descriptor)
 
 
 def _check_regular(name: str, status: os.stat_result) -> None:

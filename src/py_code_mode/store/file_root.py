@@ -13,17 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from py_code_mode.errors import NotAvailableError, StorageUnavailableError
-from py_code_mode.store.file_folders import (
-    Identity,
-    identity,
-    names_in,
-    open_folder,
-)
+from py_code_mode.store.draft import Draft, write_all
+from py_code_mode.store.file_folders import names_in, open_folder
 from py_code_mode.store.names import STATE_FOLDER
 
 if sys.platform != "win32":
@@ -35,31 +30,6 @@ _Result = TypeVar("_Result")
 LOCK_TIMEOUT_S = 30.0
 #: How old a file written aside must be before it counts as left by a killed process.
 LEFTOVER_AGE_S = 3600.0
-
-
-@dataclass(slots=True)
-class Draft:
-    """A complete file written aside; it vanishes unless it is put in place."""
-
-    path: str
-    identity: Identity
-    _placed: bool = field(default=False, init=False)
-
-    @property
-    def mtime_ns(self) -> int:
-        """When it was written, in ns since the epoch; the file keeps it when put in place."""
-        return self.identity[1]
-
-    def place(self, within: int, name: str) -> None:
-        """Put the file at ``name`` of the open folder ``within``, in one step."""
-        os.replace(self.path, name, dst_dir_fd=within)
-        self._placed = True
-
-    def discard(self) -> None:
-        """Remove the file unless it was put in place."""
-        if not self._placed:
-            with suppress(FileNotFoundError):
-                os.unlink(self.path)
 
 
 class FileRoot:
@@ -97,14 +67,23 @@ class FileRoot:
     @contextmanager
     def draft(self, content: bytes) -> Iterator[Draft]:
         """Write ``content`` aside, on the same file system, and yield the draft."""
-        self._sweep_once()
-        path = os.path.join(self._drafts, secrets.token_hex(8))
-        draft = Draft(path, (0, 0, 0))
+        draft = self.new_draft()
         try:
-            draft.identity = _made(self._drafts, partial(_write, path, content))
+            self.open_draft(draft)
+            draft.write(content)
+            draft.finish()
             yield draft
         finally:
             draft.discard()
+
+    def new_draft(self) -> Draft:
+        """Return a draft on the same file system, which its owner discards in any case."""
+        return Draft(os.path.join(self._drafts, secrets.token_hex(8)))
+
+    def open_draft(self, draft: Draft) -> None:
+        """Create the draft's file."""
+        self._sweep_once()
+        _made(self._drafts, draft.open)
 
     def save(self, path: str, name: str, content: bytes) -> None:
         """Put a file at ``name`` of the folder ``path``, which is created where it is missing."""
@@ -191,26 +170,7 @@ def _made(path: str, action: Callable[[], _Result]) -> _Result:
 def _append(path: str, content: bytes) -> int:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        _write_all(descriptor, content)
+        write_all(descriptor, content)
         return os.lseek(descriptor, 0, os.SEEK_CUR)
     finally:
         os.close(descriptor)
-
-
-def _write(path: str, content: bytes) -> Identity:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        _write_all(descriptor, content)
-        # The kernel's own time moves in steps of some ms: two files written in one step would
-        # look alike to whoever compares times. This one is different for each.
-        now = time.time_ns()
-        os.utime(descriptor, ns=(now, now))
-        return identity(os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(descriptor, left) :]

@@ -5,9 +5,11 @@ With a folder for large bodies the record has ``body``, the name of a file there
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from py_code_mode.errors import (
@@ -15,7 +17,8 @@ from py_code_mode.errors import (
     CodeModeError,
     StorageUnavailableError,
 )
-from py_code_mode.store.base import StoredArtifact
+from py_code_mode.store.base import OpenArtifact, StoredArtifact
+from py_code_mode.store.file_types import ANYTHING
 from py_code_mode.store.names import (
     artifact_clash,
     artifact_not_found,
@@ -24,6 +27,8 @@ from py_code_mode.store.names import (
     metadata_text,
     utc_text,
 )
+from py_code_mode.store.pieces import cut, joined, read_in_pieces
+from py_code_mode.store.redis_artifact_records import FIELDS, decoded, encoded
 from py_code_mode.store.redis_bodies import RedisBodies
 from py_code_mode.store.redis_catalog import scan
 from py_code_mode.store.redis_errors import ResponseError
@@ -34,7 +39,6 @@ from py_code_mode.store.redis_tools import wrong_type
 from py_code_mode.store.redis_usage import RedisUsage
 from py_code_mode.store.redis_wire import Argument, Command
 
-ANYTHING = "application/octet-stream"
 #: From this size on a body travels as a plain HSET, which costs Redis one copy less.
 _SEPARATELY_BYTES = 64 * 1024
 #: How long a body waits for its record when its writer died between the two.
@@ -46,8 +50,6 @@ _SAVE_ATTEMPTS = 3
 
 #: An alias, because the class below has a method named list.
 Artifacts = list[StoredArtifact]
-#: ``size`` last but one: what a person's HSET left out is measured.
-_FIELDS = (b"media_type", b"description", b"metadata", b"created_at", b"size", b"body")
 
 
 class RedisArtifacts:
@@ -82,28 +84,51 @@ class RedisArtifacts:
         file = b""
         if self._bodies is not None and self._bodies.takes(len(body)):
             file = await self._bodies.write(body)
-        record: list[Argument] = [
-            *(b"media_type", media_type, b"description", description, b"metadata", text),
-            *(b"created_at", saved.created_at, b"size", len(body)),
-            *((b"body", file) if file else (b"data", body)),
-        ]
-        # Where this fails or is cancelled the record may be in place: the sweep finds that out.
-        answer = await self._place(segments, saved, text, record, size=0 if file else len(body))
-        if answer[0] != b"saved":
-            await self._discard(file)
-            raise self._refusal(name, answer)
-        # Its own, where an earlier attempt had succeeded and its answer was lost.
-        if self._bodies is not None:
-            await self._discard(b"" if answer[1] == file else answer[1])
+        await self._save(segments, saved, text, file=file, body=body)
         return saved
+
+    @property
+    def streams(self) -> bool:
+        """True where large bodies are files; Redis itself takes and gives them whole."""
+        return self._bodies is not None
+
+    async def receive(
+        self,
+        name: str,
+        pieces: AsyncIterable[bytes],
+        *,
+        media_type: str = ANYTHING,
+        description: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> StoredArtifact:
+        """Save a body that comes in pieces, once it is whole. Raises as ``add``, and ``pieces``."""
+        segments, text = artifact_segments(name), metadata_text(metadata)
+        if self._bodies is None:
+            body = await joined(pieces)
+            file, size = b"", len(body)
+        else:
+            body, file, size = await self._bodies.receive(pieces)
+        saved = StoredArtifact(name, media_type, size, description, utc_text(), json.loads(text))
+        await self._save(segments, saved, text, file=file, body=body)
+        return saved
+
+    @asynccontextmanager
+    async def sending(self, name: str) -> AsyncIterator[OpenArtifact]:
+        """Open ``name``: its record, and its body in pieces. Raises as ``read``."""
+        stored, data, file = await self._found(name)
+        if file is None:
+            yield stored, cut(data)
+        else:
+            with file:
+                yield stored, read_in_pieces(file)
 
     async def get(self, name: str) -> StoredArtifact:
         """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
         artifact_segments(name)
         key = self._keys.item("artifacts", name)
-        commands: list[Command] = [(b"HMGET", key, *_FIELDS), (b"HSTRLEN", key, b"data")]
+        commands: list[Command] = [(b"HMGET", key, *FIELDS), (b"HSTRLEN", key, b"data")]
         values, length = await self._link.pipeline(commands, key=key.decode())
-        stored = _decoded(name, values, length)
+        stored = decoded(name, values, length)
         if stored is None:
             raise artifact_not_found(name)
         return stored
@@ -115,26 +140,10 @@ class RedisArtifacts:
             ArtifactNotFoundError, InvalidArtifactNameError: as ``get``.
             ArtifactUnavailableError: if the body's file is missing.
         """
-        artifact_segments(name)
-        key, before = self._keys.item("artifacts", name), b""
-        for _ in range(_READ_ATTEMPTS):
-            values = await self._link.sized(
-                (b"HSTRLEN", key, b"data"), (b"HMGET", key, b"data", *_FIELDS), key=key.decode()
-            )
-            data, file = values[0], values[-1] or b""
-            stored = _decoded(name, values[1:], len(data or b""))
-            if stored is None:
-                raise artifact_not_found(name)
-            if not file:
-                return stored, data or b""
-            body = await self._bodies.read(file) if self._bodies is not None else None
-            if body is not None:
-                return stored, body
-            # Missing: it was replaced since its record was read, unless that says the same again.
-            if file == before:
-                break
-            before = file
-        raise self._unavailable(name)
+        stored, data, file = await self._found(name)
+        if file is None or self._bodies is None:
+            return stored, data
+        return stored, await self._bodies.read_all(file)
 
     async def list(self) -> Artifacts:
         """Return every record, ordered by name."""
@@ -165,6 +174,49 @@ class RedisArtifacts:
         Saves of large bodies do it now and then; a call does it at once.
         """
         return 0 if self._bodies is None else await self._bodies.sweep()
+
+    async def _found(self, name: str) -> tuple[StoredArtifact, bytes, io.FileIO | None]:
+        """Return the record, and the body or its open file."""
+        artifact_segments(name)
+        key, before = self._keys.item("artifacts", name), b""
+        for _ in range(_READ_ATTEMPTS):
+            values = await self._link.sized(
+                (b"HSTRLEN", key, b"data"), (b"HMGET", key, b"data", *FIELDS), key=key.decode()
+            )
+            data, file = values[0], values[-1] or b""
+            stored = decoded(name, values[1:], len(data or b""))
+            if stored is None:
+                raise artifact_not_found(name)
+            if not file:
+                return stored, data or b"", None
+            opened = await self._bodies.open(file) if self._bodies is not None else None
+            if opened is not None:
+                return stored, b"", opened
+            # Missing: it was replaced since its record was read, unless that says the same again.
+            if file == before:
+                break
+            before = file
+        raise self._unavailable(name)
+
+    async def _save(
+        self,
+        segments: Sequence[str],
+        saved: StoredArtifact,
+        metadata: str,
+        *,
+        file: bytes,
+        body: bytes,
+    ) -> None:
+        """Put a record in place that has the body, or names the file that has it."""
+        record = encoded(saved, metadata, file=file, body=body)
+        # Where this fails or is cancelled the record may be in place: the sweep finds that out.
+        answer = await self._place(segments, saved, metadata, record, size=len(body) * (not file))
+        if answer[0] != b"saved":
+            await self._discard(file)
+            raise self._refusal(saved.name, answer)
+        # Its own, where an earlier attempt had succeeded and its answer was lost.
+        if self._bodies is not None:
+            await self._discard(b"" if answer[1] == file else answer[1])
 
     async def _place(
         self,
@@ -229,12 +281,12 @@ class RedisArtifacts:
         commands: list[Command] = []
         for name in names:
             key = self._keys.item("artifacts", name)
-            commands += [(b"HMGET", key, *_FIELDS), (b"HSTRLEN", key, b"data")]
+            commands += [(b"HMGET", key, *FIELDS), (b"HSTRLEN", key, b"data")]
         replies = await self._link.replies(commands)
         found: Artifacts = []
         for name, values, length in zip(names, replies[::2], replies[1::2], strict=True):
             if not isinstance(values, ResponseError):
-                stored = _decoded(name, values, length)
+                stored = decoded(name, values, length)
                 found += [stored] if stored is not None else []
         return found
 
@@ -245,28 +297,3 @@ class RedisArtifacts:
             "folder that it was saved to, or save it again",
             name=name,
         )
-
-
-def _decoded(name: str, values: Sequence[bytes | None], length: int) -> StoredArtifact | None:
-    """Return a record; what a person's HSET left out is empty."""
-    if not length and not any(value is not None for value in values):
-        return None
-    media_type, description, metadata, when, size, _ = (
-        (value or b"").decode(errors="replace") for value in values
-    )
-    return StoredArtifact(
-        name,
-        media_type or ANYTHING,
-        int(size) if size.isdecimal() else length,
-        description,
-        when,
-        _metadata(metadata),
-    )
-
-
-def _metadata(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -7,17 +7,20 @@ died left behind is swept a day later. One folder serves one Redis; each prefix 
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterable, Iterator
+from contextlib import aclosing, suppress
 from hashlib import blake2b
 
 from py_code_mode.errors import CodeModeError
+from py_code_mode.store.draft import Draft
 from py_code_mode.store.file_errors import disk_errors
+from py_code_mode.store.pieces import gathered
 from py_code_mode.store.redis_catalog import scan
 from py_code_mode.store.redis_keys import RedisKeys
 from py_code_mode.store.redis_link import RedisLink
@@ -57,9 +60,39 @@ class RedisBodies:
         await asyncio.to_thread(self._write, name, body)
         return name.encode()
 
-    async def read(self, name: bytes) -> bytes | None:
-        """Return a body, or None where the file is missing."""
-        return await asyncio.to_thread(self._read, name.decode(errors="replace"))
+    async def receive(self, pieces: AsyncIterable[bytes]) -> tuple[bytes, bytes, int]:
+        """Take a body in pieces; returns it or the name of the file that has it, and its size.
+
+        What ``pieces`` raises is raised, and nothing is left.
+        """
+        name, held = secrets.token_hex(16), bytearray()
+        draft = self._draft(name)
+        try:
+            async with aclosing(gathered(pieces)) as larger:
+                async for piece in larger:
+                    held += piece
+                    if self.takes(draft.size + len(held)):
+                        await asyncio.to_thread(self._append, draft, bytes(held))
+                        held.clear()
+            if not draft.size:
+                return bytes(held), b"", len(held)
+            await asyncio.to_thread(self._complete, draft, name)
+            return b"", name.encode(), draft.size
+        finally:
+            await asyncio.to_thread(draft.discard)
+
+    async def open(self, name: bytes) -> io.FileIO | None:
+        """Return a body's open file, or None where it is missing."""
+        return await asyncio.to_thread(self._open, name.decode(errors="replace"))
+
+    async def read_all(self, file: io.FileIO) -> bytes:
+        """Return what an open file has, which is closed then."""
+
+        def read() -> bytes:
+            with disk_errors(self._folder), file:
+                return file.readall()
+
+        return await asyncio.to_thread(read)
 
     async def discard(self, name: bytes) -> None:
         """Remove a body whose record is gone; a reader that still had it looks again."""
@@ -101,26 +134,35 @@ class RedisBodies:
         return used
 
     def _write(self, name: str, body: bytes) -> None:
-        with disk_errors(self._folder):
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            path = os.path.join(self._folder, name)
-            try:
-                with open(f"{path}.part", "xb") as file:
-                    file.write(body)
-                os.replace(f"{path}.part", path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(f"{path}.part")
-                raise
+        draft = self._draft(name)
+        try:
+            self._append(draft, body)
+            self._complete(draft, name)
+        finally:
+            draft.discard()
 
-    def _read(self, name: str) -> bytes | None:
+    def _draft(self, name: str) -> Draft:
+        return Draft(os.path.join(self._folder, f"{name}.part"))
+
+    def _append(self, draft: Draft, piece: bytes) -> None:
+        with disk_errors(self._folder):
+            if not draft.size:
+                os.makedirs(self._folder, mode=0o700, exist_ok=True)
+                draft.open()
+            draft.write(piece)
+
+    def _complete(self, draft: Draft, name: str) -> None:
+        with disk_errors(self._folder):
+            draft.finish()
+            draft.place(None, os.path.join(self._folder, name))
+
+    def _open(self, name: str) -> io.FileIO | None:
         # Invariant: a record that somebody else wrote cannot name a file outside of the folder.
         if not _FILE.fullmatch(name):
             return None
         with disk_errors(self._folder):
             try:
-                with open(os.path.join(self._folder, name), "rb") as file:
-                    return file.read()
+                return open(os.path.join(self._folder, name), "rb", buffering=0)
             except FileNotFoundError:
                 return None
 
