@@ -46,3 +46,15 @@ async def test_records_of_similar_keys_are_apart(store: Store, key: str) -> None
     await store.records.put(key, key.encode(), ttl_s=60)
     await store.records.put(key[:-1], b"shorter", ttl_s=60)
     assert await store.records.get(key) == key.encode()
+
+
+async def test_many_records_are_had_at_once(store: Store) -> None:
+    await store.records.put("ask:a", b"1", ttl_s=60)
+    await store.records.put("ask:b", b"2", ttl_s=0.05)
+    await store.records.put("ask:c", b"", ttl_s=60)
+    await asyncio.sleep(0.06)
+    assert await store.records.get_many(["ask:a", "ask:b", "ask:c", "ask:d"]) == {
+        "ask:a": b"1",
+        "ask:c": b"",
+    }
+    assert await store.records.get_many([]) == {}

@@ -24,6 +24,7 @@ from py_code_mode.server.metrics import Metrics
 from py_code_mode.server.transfers import Transfers
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.manager import SessionManager
+from py_code_mode.sessions.others import Others
 from py_code_mode.sessions.records import SessionRecords
 from py_code_mode.sessions.session import PRELOAD
 from py_code_mode.settings import Settings
@@ -94,7 +95,11 @@ class Core:
             egress=self._egress,
         )
         manager = SessionManager(
-            pool=pool, services=self.services, limits=self.limits, records=self.records
+            pool=pool,
+            services=self.services,
+            limits=self.limits,
+            records=self.records,
+            others=Others(self.store.records, replica=self.replica),
         )
         async with manager:
             self.manager = manager

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from py_code_mode.errors import CodeModeError, SessionBusyError, SessionClosedError
@@ -27,6 +27,8 @@ _PACKAGES_AGE_S: Final = 1.0
 _ALONE_S: Final = 0.25
 #: An answer waits so long for what the store says of other replicas.
 _ELSEWHERE_WAITS_S: Final = 0.25
+#: A run that takes longer is known to other replicas.
+_TOLD_AFTER_S: Final = 0.25
 #: Code that may start programs, of its own or a skill's; its jail starts beside it.
 _MAY_CALL_TOOLS: Final = re.compile(r"tools|skills")
 
@@ -47,6 +49,8 @@ class LiveSession:
         """Prepare a session. ``is_new`` where nobody can know the id: no record is looked for."""
         self.id = session_id
         self.last_used = time.monotonic()
+        #: True where another replica may have variables of the session too.
+        self.roamed = False
         self._pool = pool
         self._services = services
         self._limits = limits
@@ -95,17 +99,18 @@ class LiveSession:
             lost, self._lost = self._lost, False
             elsewhere = self._ask_elsewhere()
             name = f"<run {self._generation + 1}>"
-            outcome = await worker.run(code, name=name, timeout_s=timeout_s, on_event=on_event)
+            with self._telling(elsewhere):
+                outcome = await worker.run(code, name=name, timeout_s=timeout_s, on_event=on_event)
             self._generation += 1
             if outcome.crash is not None:
                 lost = True
                 self._let_go(outcome.crash.cause)
             if elsewhere is not None and await self._was_elsewhere(elsewhere):
-                lost, self._recorded = True, False
+                lost, self._recorded, self.roamed = True, False, True
             await self._record()
             return self._result(outcome, timeout_s, lost=lost)
 
-    async def interrupt(self) -> bool:
+    def interrupt(self) -> bool:
         """Stop the run under way, variables kept where Python can stop; False when idle."""
         return self._worker is not None and self._worker.interrupt()
 
@@ -132,13 +137,18 @@ class LiveSession:
         self._closed = True
         self._let_go("closed")
 
+    def forget(self) -> None:
+        """Close the session, and leave no record of what still runs in it."""
+        self._records = None
+        self.close()
+
     async def _remember(self) -> None:
         """Look once whether the session had runs elsewhere: then its variables are lost here."""
         if self._remembered or self._records is None:
             return
         record = await self._records.load(self.id)
         if record is not None:
-            self._generation, self._lost = record.generation, True
+            self._generation, self._lost, self.roamed = record.generation, True, True
         self._remembered = True
 
     def _ask_elsewhere(self) -> asyncio.Task[bool] | None:
@@ -147,6 +157,20 @@ class LiveSession:
         if self._records is None or not self._recorded or alone:
             return None
         return asyncio.create_task(self._records.is_elsewhere(self.id))
+
+    @contextmanager
+    def _telling(self, asked: asyncio.Task[bool] | None) -> Iterator[None]:
+        """Let other replicas know of a run that takes its time, so that they can be asked of it."""
+
+        def tell() -> None:
+            if self._records is not None and (asked is None or asked.done()):
+                self._records.save_soon(self.id, self._generation)
+
+        timer = asyncio.get_running_loop().call_later(_TOLD_AFTER_S, tell)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _was_elsewhere(self, asked: asyncio.Task[bool]) -> bool:
         done, _ = await asyncio.wait({asked}, timeout=_ELSEWHERE_WAITS_S)

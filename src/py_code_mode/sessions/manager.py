@@ -9,8 +9,9 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
 
 from py_code_mode.errors import (
     CapacityError,
@@ -25,6 +26,7 @@ from py_code_mode.errors import (
 from py_code_mode.models import Event, Limits, RunResult, SessionId
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.live import LiveSession
+from py_code_mode.sessions.others import Others, What
 from py_code_mode.sessions.records import SessionRecords
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.watch import Watch
@@ -49,10 +51,12 @@ class SessionManager:
         services: Services,
         limits: Limits,
         records: SessionRecords | None = None,
+        others: Others | None = None,
     ) -> None:
-        """Prepare a manager; with ``records``, sessions of other processes are known of."""
+        """Prepare a manager; with ``records`` and ``others``, other processes have sessions too."""
         self.pool = pool
         self._records = records
+        self._others = others
         self.limits = limits
         self._services = services
         self._sessions: dict[SessionId, LiveSession] = {}
@@ -62,9 +66,12 @@ class SessionManager:
     async def __aenter__(self) -> SessionManager:
         await self.pool.__aenter__()
         watch = Watch(self.pool, self.limits)
+        works: list[Callable[[], Coroutine[Any, Any, None]]]
         works = [watch.run, self._expire, self._look_at_tools]
         if self._records is not None:
             works.append(self._records.run)
+        if self._others is not None:
+            works.append(partial(self._answer_others, self._others))
         self._tasks = [asyncio.create_task(work()) for work in works]
         self._open = True
         return self
@@ -118,40 +125,62 @@ class SessionManager:
         return session_id in self._sessions
 
     async def interrupt(self, session_id: SessionId) -> bool:
-        """Stop the session's run; False when idle. Raises SessionUnknownError."""
+        """Stop the session's run, also on another replica; False when idle.
+
+        Raises SessionUnknownError.
+        """
         session = self._sessions.get(session_id)
-        if session is None:
-            await self._check_recorded(session_id)
-            return False
-        return await session.interrupt()
+        if session is not None and session.interrupt():
+            return True
+        return await self._ask_others(session_id, "interrupt")
 
     async def reset(self, session_id: SessionId) -> None:
         """Clear the session's variables and folder. Raises SessionUnknownError."""
-        session = self._sessions.get(session_id)
-        if session is None:
-            await self._forget_recorded(session_id)
-        else:
-            await session.reset()
+        await self._ask_others(session_id, "reset")
+        await self._reset_here(session_id)
 
     async def end(self, session_id: SessionId) -> None:
         """End the session. Raises SessionUnknownError."""
+        await self._ask_others(session_id, "end")
+        await self._end_here(session_id)
+
+    async def _ask_others(self, session_id: SessionId, what: What) -> bool:
+        """Have others do it where one of them may have the session too; tells whether one has.
+
+        Raises SessionUnknownError where nobody has run anything in the session.
+        """
+        record = None if self._records is None else await self._records.load(session_id)
+        session = self._sessions.get(session_id)
+        if record is None and session is None:
+            raise SessionUnknownError(f"there is no session {session_id!r}")
+        if record is None or self._records is None or self._others is None:
+            return False
+        is_ours = record.replica == self._records.replica and not (session and session.roamed)
+        return not is_ours and await self._others.ask(session_id, what)
+
+    async def _reset_here(self, session_id: SessionId) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None:
+            await session.reset()
+        elif self._records is not None:
+            await self._records.remove(session_id)
+
+    async def _end_here(self, session_id: SessionId) -> None:
         session = self._sessions.pop(session_id, None)
         if session is not None:
-            session.close()
-            if self._records is not None:
-                await self._records.remove(session_id)
-        else:
-            await self._forget_recorded(session_id)
-
-    async def _check_recorded(self, session_id: SessionId) -> None:
-        """Raise SessionUnknownError unless another process has run something in the session."""
-        if self._records is None or await self._records.load(session_id) is None:
-            raise SessionUnknownError(f"there is no session {session_id!r}")
-
-    async def _forget_recorded(self, session_id: SessionId) -> None:
-        await self._check_recorded(session_id)
+            session.forget()
         if self._records is not None:
             await self._records.remove(session_id)
+
+    async def _answer_others(self, others: Others) -> None:
+        async def take(session_id: SessionId, what: str) -> bool:
+            session = self._sessions.get(session_id)
+            if session is None or what == "interrupt":
+                return session is not None and session.interrupt()
+            await (self._reset_here if what == "reset" else self._end_here)(session_id)
+            return True
+
+        await others.run(lambda: list(self._sessions), take)
 
     def _get_or_create(self, session_id: SessionId | None) -> LiveSession:
         if not self._open:

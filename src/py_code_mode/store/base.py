@@ -214,6 +214,9 @@ class RecordStore(Protocol):
     async def get(self, key: str) -> bytes | None:
         """Return a record, None where there is none or its time is over."""
 
+    async def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        """Return the records of these keys, those that exist."""
+
     async def put(self, key: str, value: bytes, *, ttl_s: float) -> None:
         """Save or replace a record, which is kept for ``ttl_s`` seconds."""
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import struct
 import time
+from collections.abc import Collection
 from hashlib import blake2b
 
 from py_code_mode.store.file_errors import disk_errors
@@ -28,6 +29,15 @@ class FileRecords:
     async def get(self, key: str) -> bytes | None:
         """Return a record, None where there is none or its time is over."""
         return await asyncio.to_thread(self._get, key)
+
+    async def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        """Return the records of these keys, those that exist."""
+
+        def get_each() -> dict[str, bytes | None]:
+            return {key: self._get(key) for key in keys}
+
+        found = await asyncio.to_thread(get_each)
+        return {key: value for key, value in found.items() if value is not None}
 
     async def put(self, key: str, value: bytes, *, ttl_s: float) -> None:
         """Save or replace a record, which is kept for ``ttl_s`` seconds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 
 _SWEEP_AT = 1000
 
@@ -20,6 +21,12 @@ class MemoryRecords:
         """Return a record, None where there is none or its time is over."""
         with self._lock:
             return self._get(key)
+
+    async def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        """Return the records of these keys, those that exist."""
+        with self._lock:
+            found = {key: self._get(key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
 
     async def put(self, key: str, value: bytes, *, ttl_s: float) -> None:
         """Save or replace a record, which is kept for ``ttl_s`` seconds."""

@@ -12,8 +12,8 @@ from py_code_mode.errors import ConfigurationError
 COLLECTIONS = ("tools", "skills", "artifacts", "deps")
 #: The rest below it, which is ours.
 _OURS = (
-    *("changes", "execution", "incoming", "index", "lock", "resolved", "revision", "session"),
-    *("usage", "versions"),
+    *("answered", "ask", "asked", "changes", "execution", "incoming", "index", "lock", "replica"),
+    *("resolved", "revision", "session", "usage", "versions"),
 )
 MAX_PREFIX_CHARS = 200
 _GLOB = re.compile(r"([\\*?\[\]])")

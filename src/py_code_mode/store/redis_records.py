@@ -1,6 +1,8 @@
-"""Records that expire, as ``<prefix>:session:<id>`` and ``<prefix>:execution:<session>:<id>``."""
+"""Records that expire, as ``<prefix>:session:<id>``, ``<prefix>:execution:<session>:<id>``, …."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from py_code_mode.store.redis_keys import RedisKeys
 from py_code_mode.store.redis_link import RedisLink
@@ -18,6 +20,13 @@ class RedisRecords:
         name = self._keys.record(key)
         value: bytes | None = await self._link.call(b"GET", name, key=name.decode())
         return value
+
+    async def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        """Return the records of these keys, those that exist."""
+        if not keys:
+            return {}
+        found: list[bytes | None] = await self._link.call(b"MGET", *map(self._keys.record, keys))
+        return {key: value for key, value in zip(keys, found, strict=True) if value is not None}
 
     async def put(self, key: str, value: bytes, *, ttl_s: float) -> None:
         """Save or replace a record, which is kept for ``ttl_s`` seconds."""
