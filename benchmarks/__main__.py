@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--out DIR] [--no-fail]``: measure, write, check the bounds."""
+"""``python -m benchmarks [--quick] [--only GROUP] [--out DIR] [--no-fail]``: measure and check."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks import (
     calls,
     creation,
     egress,
+    health,
     host,
     latency,
     memory,
@@ -36,15 +37,17 @@ from benchmarks.sampling import Counts
 GROUPS = (creation, warm, calls, memory, latency, peers, artifacts, egress, retrieval)
 #: Measured without them: a fresh program of another scheduling group waits for a loop's whole
 #: slice, as the groups are equals whatever the class of what is in them.
-PROGRAM_GROUPS = (tools, search, redis_store, server)
+PROGRAM_GROUPS = (tools, search, redis_store, server, health)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks; returns 1 when a bound is missed, 0 otherwise."""
     options = _options(arguments)
     counts = Counts.quick() if options.quick else Counts.full()
-    results, facts = asyncio.run(measure(counts))
+    results, facts = asyncio.run(measure(counts, options.only))
     mode = "quick" if options.quick else "full"
+    if options.only:
+        mode = f"{mode}, {' and '.join(options.only)} only"
     report.write(report.document(results, facts, mode=mode), options.out)
     for bound in results.bounds:
         print(_line(bound))
@@ -54,20 +57,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if results.missed and not options.no_fail else 0
 
 
-async def measure(counts: Counts) -> tuple[Results, host.Facts]:
-    """Measure every group, one after the other."""
+async def measure(counts: Counts, only: Sequence[str] = ()) -> tuple[Results, host.Facts]:
+    """Measure every group, or ``only`` some, one after the other."""
     facts = await host.facts()
     results = Results()
     with busy_cores():
-        for group in GROUPS:
+        for group in _chosen(GROUPS, only):
             await _measure(group, results, counts)
-    for group in PROGRAM_GROUPS:
+    for group in _chosen(PROGRAM_GROUPS, only):
         await _measure(group, results, counts)
     return results, facts
 
 
+def _chosen(groups: Sequence[ModuleType], only: Sequence[str]) -> list[ModuleType]:
+    return [group for group in groups if not only or _name(group) in only]
+
+
+def _name(group: ModuleType) -> str:
+    return group.__name__.rpartition(".")[2]
+
+
 async def _measure(group: ModuleType, results: Results, counts: Counts) -> None:
-    name = group.__name__.rpartition(".")[2]
+    name = _name(group)
     started = time.perf_counter()
     await group.measure(results, counts)
     print(f"{name}: {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
@@ -76,6 +87,10 @@ async def _measure(group: ModuleType, results: Results, counts: Counts) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few samples, under 20 seconds")
+    names = sorted(map(_name, (*GROUPS, *PROGRAM_GROUPS)))
+    parser.add_argument(
+        "--only", action="append", default=[], choices=names, help="one group; may be repeated"
+    )
     parser.add_argument("--no-fail", action="store_true", help="exit 0 though a bound is missed")
     parser.add_argument(
         "--out", default=os.path.relpath(os.path.dirname(__file__)), help="folder for the results"

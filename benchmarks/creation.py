@@ -16,6 +16,7 @@ from py_code_mode.workers.pool import Pool
 GROUP = "Session creation"
 #: Long enough for the last worker's burial and, with a pool, for its successor.
 _SETTLE_S = 0.04
+_REFILLED = 32
 
 
 async def measure(results: Results, counts: Counts) -> None:
@@ -35,6 +36,30 @@ async def measure(results: Results, counts: Counts) -> None:
         await asyncio.sleep(_SETTLE_S)
         tally = await interleave(cases, rounds=counts.creations, warm_up=3)
     _report(results, tally)
+    rates = [await _refill_rate() for _ in range(max(1, counts.saves // 4))]
+    title = f"the pool fills up again, {_REFILLED} workers at once"
+    results.add("pool_refill", GROUP, title, "workers/s", rates)
+    results.limit("the pool fills up again", "pool_refill", 200, at_least=True)
+
+
+async def _refill_rate() -> float:
+    """Return how many workers a second are forked ahead, once all that waited are taken."""
+    async with new_pool(ready=_REFILLED) as pool:
+        pool.refill()
+        await _until_full(pool)
+        taken = [await pool.checkout() for _ in range(_REFILLED)]
+        started = time.perf_counter()
+        pool.refill()
+        await _until_full(pool)
+        rate = _REFILLED / (time.perf_counter() - started)
+        for worker in taken:
+            pool.discard(worker)
+        return rate
+
+
+async def _until_full(pool: Pool) -> None:
+    while pool.ahead < _REFILLED:  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(0.001)
 
 
 def start_case(name: str, pool: Pool) -> Case:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 _START_TIMEOUT_S = 10.0
 
@@ -17,15 +20,32 @@ def program() -> str | None:
     return shutil.which("redis-server") or shutil.which("valkey-server")
 
 
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """A server that runs."""
+
+    url: str
+    pid: int
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Stop the process for the block: its connections stay, and nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+
 @contextmanager
-def running(program: str, folder: str) -> Iterator[str]:
-    """Yield the URL of a server that ends with the block."""
+def running(program: str, folder: str) -> Iterator[Redis]:
+    """Yield a server that ends with the block."""
     port = _free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield Redis(f"redis://127.0.0.1:{port}/0", server.pid)
     finally:
         server.kill()
         server.wait()

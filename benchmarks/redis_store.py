@@ -71,7 +71,7 @@ async def measure(results: Results, counts: Counts) -> None:
         return
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
-        url = stack.enter_context(redis_server.running(program, folder))
+        url = stack.enter_context(redis_server.running(program, folder)).url
         await _measure_saves(results, counts, url)
         await _measure_bootstrap(results, counts, url, os.path.join(folder, "tools"))
         await _measure_opening(results, counts, url)

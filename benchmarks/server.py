@@ -31,9 +31,9 @@ async def measure(results: Results, counts: Counts) -> None:
     if program is None:
         results.notes.append("The server was not measured: no redis-server here.")
         return
-    with scratch_folder() as folder, redis_server.running(program, folder) as url:
-        await _fill(url)
-        settings = {"REDIS_URL": url, "MAX_SESSIONS": "1000", "WORK_DIR": folder}
+    with scratch_folder() as folder, redis_server.running(program, folder) as redis:
+        await fill(redis.url)
+        settings = {"REDIS_URL": redis.url, "MAX_SESSIONS": "1000", "WORK_DIR": folder}
         await asyncio.to_thread(_measure, results, counts, folder, settings)
 
 
@@ -141,9 +141,11 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-async def _fill(url: str) -> None:
+async def fill(url: str, *, tools: int = _ITEMS, skills: int = _ITEMS) -> None:
+    """Put tools and skills into a Redis."""
     storage = RedisStorage(url)
-    for n in range(_ITEMS):
+    for n in range(tools):
         await storage.tools.add(f"tool_{n}", _TOOL.format(n=n))
+    for n in range(skills):
         await storage.skills.add(f"skill_{n}", _SKILL.format(n=n), description=f"Work {n}")
     await storage.aclose()

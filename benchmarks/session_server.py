@@ -69,6 +69,15 @@ class Client:
         seconds, answer = self._timed(head.encode() + body)
         return seconds, json.loads(answer)
 
+    def request(self, method: str, path: str, body: Any = None) -> tuple[float, bytes]:
+        """Send any request; returns the seconds it took, and the answer's body."""
+        text = b"" if body is None else json.dumps(body).encode()
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {TOKEN}\r\n"
+            f"Content-Length: {len(text)}\r\n\r\n"
+        )
+        return self._timed(head.encode() + text)
+
     def _timed(self, request: bytes) -> tuple[float, bytes]:
         started = time.perf_counter()
         self._socket.sendall(request)

@@ -53,13 +53,22 @@ def test_a_run_writes_every_group_and_no_path(main: Main, tmp_path: Path) -> Non
     assert not re.search(r"/(tmp|home|root|usr|work)\b", text)
 
 
+def test_one_group_can_be_measured_alone(main: Main, tmp_path: Path) -> None:
+    assert main(["--quick", "--no-fail", "--only", "warm", "--out", str(tmp_path)]) == 0
+    made = json.loads((tmp_path / "results.json").read_text())
+    assert made["mode"] == "quick, warm only"
+    assert len({figure["group"] for figure in made["figures"].values()}) == 1
+    with pytest.raises(SystemExit):
+        main(["--only", "never"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"), [([], 1), (["--no-fail"], 0)], ids=["as it is", "no-fail"]
 )
 def test_a_missed_bound_is_the_exit_code_unless_told_otherwise(
     main: Main, arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def slow(_counts: Counts) -> tuple[Results, dict[str, str | int]]:
+    async def slow(_counts: Counts, _only: list[str]) -> tuple[Results, dict[str, str | int]]:
         results = Results()
         results.add("slow", "Group", "slow", "ms", [2.0])
         results.limit("fast enough", "slow", 1.0)

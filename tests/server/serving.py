@@ -240,6 +240,14 @@ def eventually(check: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
         time.sleep(0.05)
 
 
+def health_s(server: Server) -> float:
+    """Return how long ``/health`` takes now."""
+    with server.client(token=None) as client:
+        begun = time.monotonic()
+        assert client.get("/health").status_code == 200
+        return time.monotonic() - begun
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; a zombie does not."""
     return state_of(pid) not in {"", "Z", "X"}

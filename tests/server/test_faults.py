@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,17 @@ import pytest
 from redis_server import RedisSource
 
 from .conftest import fill_redis
-from .serving import Place, Server, code_of, eventually, is_alive, meanwhile, state_of, together
+from .serving import (
+    Place,
+    Server,
+    code_of,
+    eventually,
+    health_s,
+    is_alive,
+    meanwhile,
+    state_of,
+    together,
+)
 
 
 def ready(server: Server) -> tuple[int, list[str]]:
@@ -35,7 +44,7 @@ def test_a_redis_that_hangs_blocks_nothing_but_what_needs_it(
         redis.pause()
         try:
             with meanwhile(lambda: client.get("/api/artifacts")) as listing:
-                took = [_health_s(server) for _ in range(20)]
+                took = [health_s(server) for _ in range(20)]
                 assert sorted(took)[10] < 0.25, took
                 assert code_of(listing.result()) == (503, "storage_unavailable")
             assert listing.result().headers["retry-after"]
@@ -52,13 +61,6 @@ def test_a_redis_that_hangs_blocks_nothing_but_what_needs_it(
         assert client.value("x", "known") == 1
         assert client.get("/api/artifacts").json() == []
         assert "pycodemode_store_errors_total 0.0" not in client.get("/metrics").text
-
-
-def _health_s(server: Server) -> float:
-    with server.client(token=None) as client:
-        begun = time.monotonic()
-        assert client.get("/health").status_code == 200
-        return time.monotonic() - begun
 
 
 def test_a_redis_that_dies_and_comes_back_heals_without_a_restart(

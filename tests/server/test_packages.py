@@ -7,7 +7,7 @@ import pytest
 from packages.wheels import wheel
 from redis_server import RedisSource
 
-from .serving import Place, Server, code_of, eventually
+from .serving import Place, Server, code_of, eventually, health_s, meanwhile
 
 
 @pytest.fixture
@@ -74,3 +74,21 @@ def test_with_leave_packages_come_and_go_over_http(own: Place, uv: dict[str, str
         assert (removed.status_code, removed.json()) == (200, [])
         again = client.post("/api/deps/remove", json={"package": "tinypkg"})
         assert code_of(again) == (404, "dep_not_found")
+
+
+def test_an_install_keeps_neither_runs_nor_health_waiting(own: Place, uv: dict[str, str]) -> None:
+    modules = {f"manymods/m{number}.py": "x = [1, 2, 3]\n" * 200 for number in range(1500)}
+    wheel(own.folder / "wheels", "manymods", files={"manymods/__init__.py": "", **modules})
+    server = own.start(ALLOW_RUNTIME_DEPS="true", **uv)
+    with server.client() as client, server.client() as other:
+        other.run("x = 1", "bystander")
+        with meanwhile(
+            lambda: client.post("/api/deps/add", json={"package": "manymods"})
+        ) as installing:
+            took = []
+            while not installing.done():
+                took.append(health_s(server))
+                assert other.value("x", "bystander") == 1
+            assert installing.result().json() == ["manymods"]
+        assert sorted(took)[len(took) // 2] < 0.25, took
+        assert other.value("import manymods.m7; manymods.m7.x[:3]", "bystander") == [1, 2, 3]
