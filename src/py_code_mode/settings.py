@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from py_code_mode.errors import ConfigurationError
 from py_code_mode.models import MIB, Limits
+from py_code_mode.search.choose import choose_embedder
+from py_code_mode.store.config_folder import ConfigFolder
+from py_code_mode.store.redis_extra import check_redis_url
+from py_code_mode.store.redis_keys import RedisKeys
+from py_code_mode.workers.egress import EgressPolicy
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
@@ -63,6 +69,19 @@ def _fallback(text: str) -> Literal["lexical"] | None:
     return "lexical" if text else None
 
 
+def _address(text: str) -> str:
+    if not text:
+        raise ValueError("must name an address")
+    return text
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    names = _words(text)
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError("must be names of modules with commas between them")
+    return names
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in (part.strip() for part in text.split(",")) if word)
 
@@ -111,7 +130,7 @@ class Settings:
     artifact_inline_max: int = _setting("ARTIFACT_INLINE_MAX", _whole(0), MIB)
     max_store_mb: int = _setting("MAX_STORE_MB", _whole(0), 0)
     store_timeout_s: float = _setting("STORE_TIMEOUT", _seconds, 5.0)
-    host: str = _setting("HOST", str, "0.0.0.0")  # noqa: S104 - a container's port
+    host: str = _setting("HOST", _address, "0.0.0.0")  # noqa: S104 - a container's port
     port: int = _setting("PORT", _whole(0, _MAX_PORT), 8080)
     #: What a server that is started as root becomes; 0: it stays root.
     server_uid: int = _setting("SERVER_UID", _whole(0, _MAX_UID), 0)
@@ -137,7 +156,7 @@ class Settings:
     search_fallback: Literal["lexical"] | None = _setting("EMBEDDINGS_FALLBACK", _fallback, None)
     embeddings_api_key: str = _setting("EMBEDDINGS_API_KEY", str, "", secret=True)
     audit_args: bool = _setting("AUDIT_ARGS", _flag, False)  # noqa: FBT003
-    preload: tuple[str, ...] = _setting("PRELOAD", _words, ())
+    preload: tuple[str, ...] = _setting("PRELOAD", _modules, ())
     sandbox: str = _setting("SANDBOX", _SANDBOX, "auto")
     min_sandbox_tier: str = _setting("MIN_SANDBOX_TIER", _TIER, "C")
     egress_allow: tuple[str, ...] = _setting("EGRESS_ALLOW", _words, ())
@@ -171,7 +190,9 @@ class Settings:
             installer_variables=_starting("UV_", environ),
         )
         problems += [] if "CONTAINER_AUTH_TOKEN" in environ else [_UNSET]
-        problems += made.problems()
+        problems += [f"{name} is not available in this version" for name in _telemetry(environ)]
+        is_bad_redis = any(problem.startswith("REDIS_URL") for problem in problems)
+        problems += [each for each in made.problems() if not (is_bad_redis and each == _ONE_STORE)]
         if problems:
             raise ConfigurationError("; ".join(problems))
         return made
@@ -180,7 +201,7 @@ class Settings:
         """Return what does not go together."""
         found = []
         if bool(self.redis_url) == bool(self.storage_path):
-            found.append("set one of REDIS_URL and STORAGE_PATH, and one only")
+            found.append(_ONE_STORE)
         if self.execution_timeout_s > self.max_execution_timeout_s:
             found.append("EXECUTION_TIMEOUT must not be over MAX_EXECUTION_TIMEOUT")
         if self.sandbox == "off" and self.min_sandbox_tier != "none":
@@ -190,7 +211,29 @@ class Settings:
             found += [f"{name} goes with REDIS_URL alone" for name, value in given.items() if value]
         if self.deps_allow_build:
             found.append("DEPS_ALLOW_BUILD is not available in this version")
-        return found
+        return [*found, *self._refused_by_those_who_use_them()]
+
+    def _refused_by_those_who_use_them(self) -> Iterator[str]:
+        """Yield what the parts of the server would refuse of what they are given."""
+        key = {"EMBEDDINGS_API_KEY": self.embeddings_api_key}
+        uses: dict[str, Callable[[], object]] = {
+            "EGRESS_ALLOW": lambda: EgressPolicy.parse(self.egress_allow),
+            "EMBEDDINGS": lambda: choose_embedder(self.embeddings, key),
+            "REDIS_PREFIX": lambda: RedisKeys(self.redis_prefix),
+        }
+        if self.config_path:
+            uses["CONFIG_PATH"] = lambda: ConfigFolder(self.config_path)
+        if self.work_dir:
+            uses["WORK_DIR"] = lambda: _check_work_dir(self.work_dir)
+        if self.redis_url:
+            insecure = self.allow_insecure_redis
+            uses["REDIS_URL"] = lambda: check_redis_url(self.redis_url, allow_insecure=insecure)
+        for variable, use in uses.items():
+            try:
+                use()
+            except ConfigurationError as error:
+                said = "; ".join(error.message.splitlines())
+                yield said if said.startswith(variable) else f"{variable}: {said}"
 
     def limits(self) -> Limits:
         """Return what sessions may use."""
@@ -211,6 +254,16 @@ class Settings:
         )
 
 
+def _check_work_dir(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be used: {error.strerror}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{path} cannot be written by this user")
+
+
+_ONE_STORE: Final = "set one of REDIS_URL and STORAGE_PATH, and one only"
 _UNSET: Final = (
     "CONTAINER_AUTH_TOKEN is not set; it is what clients send as `Authorization: Bearer ...`."
     " Make one with: openssl rand -hex 32"
@@ -224,6 +277,18 @@ SECRET_VARIABLES: Final = frozenset(
         "IDENTITY_HEADER",
     }
 )
+
+
+def _telemetry(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables of OpenTelemetry that ask for something to be sent."""
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return []
+    wanted = {name: value for name, value in _starting("OTEL_", environ).items() if value}
+    return sorted(
+        name
+        for name, value in wanted.items()
+        if name.startswith("OTEL_EXPORTER_") or (name.endswith("_EXPORTER") and value != "none")
+    )
 
 
 def _starting(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 
 import pytest
@@ -401,3 +402,21 @@ def test_errors_name_the_place_and_never_repeat_the_value(client: Client) -> Non
 def test_bytes_are_as_large_in_base64_as_they_are(client: Client) -> None:
     value = client.value("bytes(range(256)) * 10")
     assert base64.b64decode(value["base64"]) == bytes(range(256)) * 10
+
+
+@pytest.mark.parametrize(
+    "called", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "x", ""]
+)
+def test_a_body_is_json_whatever_it_is_called(client: Client, name: str, called: str) -> None:
+    """curl calls it a form, unless it is told."""
+    headers = {"Content-Type": called}
+    bodies = {
+        "/execute": {"code": "1"},
+        "/api/skills": {"name": name.replace("-", "_"), "source": "def run(): return 1"},
+        "/api/artifacts": {"name": name, "data": 1},
+    }
+    for path, body in bodies.items():
+        answer = client.post(path, content=json.dumps(body), headers=headers)
+        assert answer.is_success, (path, answer.text)
+    add = client.post("/api/deps/add", content=b'{"package": "x"}', headers=headers)
+    assert code_of(add) == (403, "runtime_deps_disabled")

@@ -72,9 +72,21 @@ def test_every_bad_setting_is_told_at_once_by_name_and_no_secret(tmp_path: Path)
         "DEPS_ALLOW_BUILD": "true",
         "DRAIN_TIMEOUT": "inf",
         "EMBEDDINGS_FALLBACK": "no",
+        "EGRESS_ALLOW": "no-port",
+        "EMBEDDINGS": "none-such",
+        "REDIS_PREFIX": "a:tools",
+        "CONFIG_PATH": "/none-such",
+        "WORK_DIR": "/dev/null/w",
+        "PRELOAD": "os, not a module",
+        "HOST": "",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h",
+        "OTEL_TRACES_EXPORTER": "otlp",
     }
     line = said(bad)
     assert [name for name in bad if name not in line] == []
+    assert "one only" not in line  # a bad REDIS_URL is one
+    disabled = said({**bad, "OTEL_SDK_DISABLED": "true"})
+    assert "OTEL" not in disabled
     assert "s3cret" not in line
 
 
