@@ -404,6 +404,11 @@ def test_bytes_are_as_large_in_base64_as_they_are(client: Client) -> None:
     assert base64.b64decode(value["base64"]) == bytes(range(256)) * 10
 
 
+def test_no_path_leads_to_another(client: Client) -> None:
+    for path in ("/api/tools/", "/api/skills/", "/info/", "//info"):
+        assert code_of(client.get(path)) == (404, "not_found"), path
+
+
 @pytest.mark.parametrize(
     "called", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "x", ""]
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 
 from .raw import AUTHORIZED, connected, post
-from .serving import Client, Json, Server, code_of, eventually
+from .serving import Client, Json, Server, code_of, eventually, meanwhile
 
 EVENTS = {"Accept": "text/event-stream"}
 
@@ -85,12 +86,32 @@ def test_events_are_there_before_the_run_has_ended(server: Server, client: Clien
     eventually(lambda: "pycodemode_requests_active 0.0" in client.get("/metrics").text)
 
 
-def test_what_fails_before_it_runs_is_an_event_or_a_problem(client: Client) -> None:
-    (only,) = events(client, "1", timeout=1_000)
-    assert (only["event"], only["data"]["code"]) == ("error", "timeout_too_large")
-    assert only["data"]["status"] == 422
+def test_what_is_refused_before_it_runs_is_the_problem_that_it_is_without_events(
+    client: Client,
+) -> None:
+    body = {"code": "1", "timeout": 1_000}
+    refusal = client.post("/execute", json=body, headers=EVENTS)
+    assert code_of(refusal) == (422, "timeout_too_large")
     bad = client.post("/execute", content=b"{", headers=EVENTS)
     assert code_of(bad) == (400, "invalid_json")
+
+
+def test_what_fails_while_it_waits_is_an_event(
+    server: Server, client: Client, session: str
+) -> None:
+    with (
+        server.client() as other,
+        meanwhile(lambda: other.run("import time; time.sleep(40)", session)) as running,
+    ):
+        eventually(lambda: "pycodemode_requests_active 1.0" in client.get("/metrics").text)
+        with server.client() as third, meanwhile(lambda: events(third, "1", session)) as waiting:
+            eventually(lambda: "pycodemode_runs_waiting 1.0" in client.get("/metrics").text)
+            time.sleep(0.5)
+            client.delete("/session", headers={"X-Session-ID": session})
+            (only,) = waiting.result()
+        assert running.result()["error_type"] == "WorkerCrashed"
+    assert (only["event"], only["data"]["code"]) == ("error", "session_closed")
+    assert only["data"]["status"] == 409
 
 
 def test_a_run_that_fails_has_a_result(client: Client) -> None:

@@ -77,6 +77,7 @@ def create_app(settings: Settings, core: Core | None = None) -> FastAPI:
         description=_ABOUT,
         lifespan=lifespan,
         strict_content_type=False,
+        redirect_slashes=False,  # a redirect would name whatever host the request names
     )
     app.state.core = core
     _add_routes(app)

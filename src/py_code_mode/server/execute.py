@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 #: A client's connection is looked at only once a run has lasted so long.
 _WATCH_AFTER_S: Final = 0.05
 _KEEP_ALIVE_S: Final = 15.0
+#: A stream begins after so long, if nothing happens before.
+_REFUSED_WITHIN_S: Final = 0.1
 
 
 async def execute(request: Request) -> Response:
@@ -146,13 +148,21 @@ class _EventStream(Response):
         self._events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send events until the run has ended; a client that goes away interrupts it."""
+        """Send events until the run has ended; a client that goes away interrupts it.
+
+        What is refused before anything runs is answered as it is without events.
+        """
         with self._core.working():
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             run = asyncio.ensure_future(self._run())
             gone = asyncio.ensure_future(_disconnected(receive))
             try:
-                await self._send_events(send, gone)
+                first = await self._next(gone, _REFUSED_WITHIN_S)
+                if first is not None and first[0] == "error":
+                    await first[1](scope, receive, send)
+                    return
+                head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                await send(head)
+                await self._send_events(send, gone, first)
             finally:
                 gone.cancel()
                 run.cancel()
@@ -163,33 +173,39 @@ class _EventStream(Response):
             answer = await self._start(on_event=self._take)
             self._events.put_nowait(("result", answer))
         except CodeModeError as error:
-            self._events.put_nowait(("error", json.loads(bytes(problem(error).body))))
+            self._events.put_nowait(("error", problem(error)))
         except Exception:
             log.exception("a streamed run failed")
             failure = problem(InternalError("the run failed inside the server; its log says why"))
-            self._events.put_nowait(("error", json.loads(bytes(failure.body))))
+            self._events.put_nowait(("error", failure))
 
     def _take(self, event: Event) -> None:
         self._events.put_nowait((event.kind, to_json(event.data)))
 
-    async def _send_events(self, send: Send, gone: asyncio.Future[Any]) -> None:
+    async def _next(self, gone: asyncio.Future[Any], timeout_s: float) -> tuple[str, Any] | None:
+        """Return the next event; None where none comes in time, or the client is gone."""
+        event = asyncio.ensure_future(self._events.get())
+        await asyncio.wait({event, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if event.done():
+            return event.result()
+        event.cancel()
+        return None
+
+    async def _send_events(
+        self, send: Send, gone: asyncio.Future[Any], event: tuple[str, Any] | None
+    ) -> None:
         kind = ""
-        while kind not in ("result", "error"):
-            event: asyncio.Future[Any] = asyncio.ensure_future(self._events.get())
-            await asyncio.wait(
-                {event, gone}, timeout=_KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            if gone.done():
-                event.cancel()
-                return
-            if event.done():
-                kind, data = event.result()
-                text = f"event: {kind}\ndata: {json.dumps(data)}\n\n"
-            else:
-                event.cancel()
-                text = ": still running\n\n"
+        while not gone.done():
+            text = ": still running\n\n"
+            if event is not None:
+                kind, data = event
+                shown = bytes(data.body).decode() if kind == "error" else json.dumps(data)
+                text = f"event: {kind}\ndata: {shown}\n\n"
             await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+            if kind in ("result", "error"):
+                await send({"type": "http.response.body", "body": b""})
+                return
+            event = await self._next(gone, _KEEP_ALIVE_S)
 
 
 async def _disconnected(receive: Receive) -> None:
