@@ -124,8 +124,7 @@ def _explained(core: Core, error: Exception) -> Response:
     if not isinstance(error, CodeModeError):
         log.error("a request failed", exc_info=error)
         error = InternalError("the request failed inside the server; its log says why")
-    if error.code == "storage_unavailable":
-        core.metrics.note_store_error()
+    core.note_error(error)
     return problem(error)
 
 

@@ -193,6 +193,11 @@ class Core:
         """Count a run's end."""
         self.metrics.note_run(result)
 
+    def note_error(self, error: CodeModeError) -> None:
+        """Count an answer that is an error where it is the store's."""
+        if error.code == "storage_unavailable":
+            self.metrics.note_store_error()
+
     async def _look_at_store(self) -> str | None:
         """Ask the store at most once a second, whoever asks us."""
         if time.monotonic() - self._checked_at >= _CHECK_EVERY_S:

@@ -173,6 +173,7 @@ class _EventStream(Response):
             answer = await self._start(on_event=self._take)
             self._events.put_nowait(("result", answer))
         except CodeModeError as error:
+            self._core.note_error(error)
             self._events.put_nowait(("error", problem(error)))
         except Exception:
             log.exception("a streamed run failed")
