@@ -44,18 +44,28 @@ def asked(client: Client, method: str, path: str, session: str) -> str:
     return str(answer.json()["status"])
 
 
+def known(redis: RedisServer, session: str) -> None:
+    """Wait until every replica can know of the session, whose first run may be under way."""
+    eventually(lambda: redis.cli("EXISTS", f"agent:session:{session}") == b":1\r\n")
+
+
 LONG = "x = 1\nimport time\ntime.sleep(50)"
 
 
 @pytest.mark.parametrize("ran_before", [False, True])
 def test_an_interrupt_reaches_the_run_on_another_replica(
-    replicas: tuple[Server, Server], one: Client, two: Client, session: str, ran_before: bool
+    redis: RedisServer,
+    replicas: tuple[Server, Server],
+    one: Client,
+    two: Client,
+    session: str,
+    ran_before: bool,
 ) -> None:
     if ran_before:
         one.run("y = 1", session)
     with replicas[0].client() as runner, meanwhile(lambda: runner.run(LONG, session)) as run:
         eventually(lambda: "pycodemode_requests_active 1.0" in one.get("/metrics").text)
-        time.sleep(0 if ran_before else 1.2)  # until then nobody else knows of a first run
+        known(redis, session)
         assert asked(two, "POST", "/interrupt", session) == "interrupted"
         assert run.result()["error_type"] == "KeyboardInterrupt"
     assert one.value("x", session) == 1
@@ -87,8 +97,10 @@ def test_a_reset_leaves_no_old_variables_anywhere(one: Client, two: Client, sess
     assert asked(one, "POST", "/reset", session) == "reset"
     for client in (one, two):
         assert client.value("'x' in globals()", session) is False
-    one.run("x = 3", session)
-    two.run("x = 4", session)
+    time.sleep(0.5)  # less is not looked at
+    assert one.run("x = 3", session)["state"]["lost"] is True
+    time.sleep(0.5)
+    assert two.run("x = 4", session)["state"]["lost"] is True
     assert asked(two, "POST", "/reset", session) == "reset"  # which had it last itself
     for client in (one, two):
         assert client.value("'x' in globals()", session) is False
@@ -113,14 +125,14 @@ def test_a_delete_ends_the_session_on_another_replica(
 
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_run_that_a_delete_ends_leaves_no_record(
-    replicas: tuple[Server, Server], session: str, at: int
+    redis: RedisServer, replicas: tuple[Server, Server], session: str, at: int
 ) -> None:
     with (
         replicas[0].client() as runner,
         replicas[at].client() as client,
         meanwhile(lambda: runner.run(LONG, session)) as run,
     ):
-        time.sleep(1.5)
+        known(redis, session)
         assert asked(client, "DELETE", "/session", session) == "deleted"
         assert run.result()["error_type"] == "WorkerCrashed"
         time.sleep(1)

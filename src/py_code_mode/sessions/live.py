@@ -122,7 +122,8 @@ class LiveSession:
             self._let_go("closed")
             self._generation = 0
             self._lost = False
-            self._remembered, self._recorded = True, False
+            # Whoever runs something in it next may be another replica.
+            self._remembered, self._recorded, self.roamed = self._records is None, False, False
             if self._records is not None:
                 await self._records.remove(self.id)
 

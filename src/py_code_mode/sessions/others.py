@@ -26,7 +26,7 @@ What = Literal["interrupt", "reset", "end"]
 _LOOK_S: Final = 0.25
 #: Each replica looks in this time; then whoever had the session has seen the question.
 _SEEN_S: Final = 0.4
-_WAIT_S: Final = 1.0
+_WAIT_S: Final = 1.5
 _POLL_S: Final = 0.05
 _KEPT_S: Final = 10.0
 #: Questions that are remembered; each is there for a second or two.
