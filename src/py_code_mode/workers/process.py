@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _EXIT_CODE_WAIT_S: Final = 0.25
 _WRITE_BUFFER: Final = 1024 * 1024
+#: More than a socket's buffers hold.
+_LAST_READS, _LAST_CHUNK = 16, 256 * 1024
 #: What a frame of output or an answer may have beside the output itself.
 _ANSWER_BYTES: Final = 256 * 1024
 
@@ -155,6 +157,7 @@ class Worker(asyncio.Protocol):
         """The process has ended (told by its zygote, or because that ended)."""
         if self._death.done():
             return
+        self._take_last_words()
         cause = self._cause or ("exited" if (exit_code or 0) >= 0 else "killed")
         crash = WorkerCrashed(
             obituary(cause, exit_code),
@@ -271,6 +274,20 @@ class Worker(asyncio.Protocol):
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
+
+    def _take_last_words(self) -> None:
+        """Read what the process sent before it ended: its end may be told before that is read."""
+        if not hasattr(self, "_transport") or self._transport.is_closing():
+            return
+        fd = self._transport.get_extra_info("socket").fileno()
+        for _ in range(_LAST_READS):  # whatever still lives does not keep us here
+            try:
+                data = os.read(fd, _LAST_CHUNK)
+            except (BlockingIOError, ConnectionError):
+                return
+            if not data:
+                return
+            self.data_received(data)
 
     def _release(self) -> None:
         self._close_pidfd()
