@@ -1,4 +1,4 @@
-"""Dockerfiles, compose and manifests, held to their own rules where the tools are installed."""
+"""Dockerfiles, compose and manifests, held to their own rules by the tools that know them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tool(name: str) -> str:
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.fail(f"{name} is not installed; it comes with the extra dev: make check")
     return found
 
 
