@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import ipaddress
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted(ROOT.glob("examples/**/Dockerfile*"))
@@ -47,6 +51,32 @@ def test_images_have_one_base_and_need_no_buildkit(path: Path) -> None:
     bases = {line[1] for line in words if line[0] == "FROM"} - stages
     assert bases == {"python:3.12-slim"}
     assert not any("--mount" in line or "<<" in "".join(line) for line in words)
+
+
+def add_needs(requirement: Requirement, found: set[str]) -> None:
+    """Add what pip installs for a requirement here, and is not in ``found``, with its extras."""
+    for each in map(Requirement, importlib.metadata.requires(requirement.name) or ()):
+        extras = ["", *requirement.extras]
+        wanted = not each.marker or any(each.marker.evaluate({"extra": name}) for name in extras)
+        key = f"{canonicalize_name(each.name)}{sorted(each.extras) or ''}"
+        if wanted and key not in found:
+            found.add(key)
+            add_needs(each, found)
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_all_that_pip_installs_into_an_image_is_pinned(path: Path) -> None:
+    asked = re.search(r"-c constraints\.txt '\.\[([a-z,]+)\]' ([a-z ]+)", path.read_text())
+    assert asked is not None
+    extras, more = asked.groups()
+    found = set(more.split())
+    for name in [f"py-code-mode[{extras}]", *more.split()]:
+        add_needs(Requirement(name), found)
+    needed = {key.partition("[")[0] for key in found}
+    assert {"fastapi", "mcp", "redis", "pandas", "requests", "uvloop"} <= needed
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
+    assert needed - pins == set()
 
 
 def test_the_compose_file_fits_the_schema() -> None:
