@@ -9,6 +9,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,10 +45,16 @@ class Answer:
 
 
 class Engine:
-    """One engine's command line."""
+    """One engine's command line, used in a folder of its own that ends with it.
+
+    Podman's monitor leaves a file where it was started when a container's memory ran out, so paths
+    in arguments are absolute.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._folder = tempfile.mkdtemp(prefix="py-code-mode-engine-")
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def run(self, *arguments: str, stdin: str = "", timeout_s: float = _PATIENCE_S) -> Ended:
         """Run a command of the engine and wait for it."""
@@ -60,7 +67,7 @@ class Engine:
                 errors="replace",
                 timeout=timeout_s,
                 check=False,
-                cwd=tempfile.gettempdir(),  # podman's monitor leaves a file where memory ran out
+                cwd=self._folder,
             )
         except subprocess.TimeoutExpired:
             said = f"{self.name} {arguments[0]} took more than {timeout_s:g} s"
@@ -84,8 +91,9 @@ class Engine:
         """Build an image. Raises EngineError."""
         # HEALTHCHECK is of Docker's own image format alone.
         given = ["--format", "docker", *options] if self.name == "podman" else [*options]
-        path = str(context / dockerfile)
-        self.must("build", *given, "-f", path, "-t", image, str(context), timeout_s=_BUILD_S)
+        folder = context.resolve()
+        named = ["-f", str(folder / dockerfile), "-t", image]
+        self.must("build", *given, *named, str(folder), timeout_s=_BUILD_S)
 
     def size(self, image: str) -> int:
         """Return an image's bytes, those of its base included."""
@@ -179,6 +187,6 @@ def find_engine(wanted: str = "") -> Engine | None:
     """Return an engine that works, or None; ``wanted`` is the name of the only one to try."""
     for name in [wanted] if wanted else _NAMES:
         # A client without its daemon is no engine.
-        if shutil.which(name) is not None and Engine(name).run("info").exit_code == 0:
-            return Engine(name)
+        if shutil.which(name) is not None and (engine := Engine(name)).run("info").exit_code == 0:
+            return engine
     return None

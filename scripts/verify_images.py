@@ -6,7 +6,7 @@ Needs docker or podman and Linux with Landlock; on Debian `apt-get install podma
 Read from the environment:
 
 ENGINE             docker or podman; default: the first that works
-BUILD_OPTIONS      given to `build`, such as "--network host"
+BUILD_OPTIONS      given to `build`, such as "--network host"; paths in them are absolute
 BASE_IMAGE_SCRIPT  a program that makes python:3.12-slim where no registry can be reached; it is
                    run only where the image is not there
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -17,10 +18,12 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "verify_images.py"
 #: Answers as an engine would, and writes down what it was asked for.
 FAKE = """#!/bin/sh
 echo "$@" >> "$ENGINE_LOG"
+: > oom  # as podman's monitor does
 case "$1" in
   info) exit "${ENGINE_INFO:-0}" ;;
   image) echo 100 ;;
   inspect) echo "\\"2026-01-02T03:04:05.678901234Z\\"" ;;
+  pwd) pwd ;;
   run|rm) exit "${ENGINE_RUN:-0}" ;;
   exec) cat > /dev/null; echo "$ENGINE_EXEC" ;;
 esac
@@ -76,6 +79,31 @@ def test_an_engine_that_fails_is_told_with_its_words(
     monkeypatch.setenv("ENGINE_RUN", "125")
     with pytest.raises(EngineError, match="podman run --detach ended with 125"):
         engine.must("run", "--detach")
+
+
+def test_what_an_engine_leaves_behind_goes_with_it(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    other = Engine(engine.name)
+    folder = Path(other.must("pwd"))
+    assert [each.name for each in folder.iterdir()] == ["oom"]
+    del other
+    gc.collect()
+    assert not folder.exists()
+    assert list(here.iterdir()) == []
+
+
+def test_an_image_is_built_from_absolute_paths(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine.build("a/Dockerfile", "image", Path("context"), ["--network", "host"])
+    context = tmp_path / "context"
+    options = f"--format docker --network host -f {context}/a/Dockerfile -t image {context}"
+    assert (tmp_path / "log").read_text() == f"build {options}\n"
 
 
 def test_a_request_goes_in_through_the_engine(
