@@ -1,50 +1,32 @@
-"""The processes of a kernel session, ended all at once; and how many there are in all."""
+"""Process groups, ended at once with all that is in them; and how many processes there are."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
-from typing import Final, NamedTuple
-
-#: Rounds of looking for processes that were just being forked.
-_SWEEPS: Final = 10
+from collections.abc import Set
 
 
-class _Process(NamedTuple):
-    group: int
-    session: int
+def end_group(leader: int, spared: Set[int]) -> None:
+    """Kill what a jail left, told by an orphan of it that has ended and is not reaped yet.
 
+    The leader of a program's group is a zombie and its jail's own child (``jail.py``): it is an
+    orphan only once the jail has ended. An orphan that leads no group tells nothing, and its group
+    may be that of a program under way.
 
-def end_session(leader: int) -> None:
-    """Kill every process of a kernel session, whose leader has ended.
-
-    A program cannot leave the session of its jail (``tool_policy``), so none is missed. By group,
-    since a group is killed at once, and nobody in it forks meanwhile.
+    Invariant: both numbers are pinned by the zombie, so no stranger can have them. First the jail's
+    own group, which a program leaves before it is one: whatever was about to join cannot any more.
+    A living worker is ``spared``: without a sandbox it may have such children too.
     """
-    for _ in range(_SWEEPS):
-        groups = {process.group for process in _processes() if process.session == leader}
-        for group in groups:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
-        if not groups:
-            return
+    if os.getpgid(leader) != leader:
+        return
+    for group in [each for each in (os.getsid(leader), leader) if each not in spared]:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def threads_in_all() -> int:
     """Return how many threads the machine has."""
     with open("/proc/loadavg", encoding="ascii") as file:
         return int(file.read().split()[3].partition("/")[2])
-
-
-def _processes() -> Iterator[_Process]:
-    """Yield the processes that have not ended."""
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as file:
-                fields = file.read().rpartition(")")[2].split()
-            if fields[0] != "Z":
-                yield _Process(int(fields[2]), int(fields[3]))

@@ -25,7 +25,7 @@ from typing import Any, Final
 import msgpack
 
 from py_code_mode_guest import folders, jail, lockdown, worker
-from py_code_mode_guest.processes import end_session
+from py_code_mode_guest.processes import end_group
 from py_code_mode_guest.provision import prepare
 
 _MAX_MESSAGE: Final = 64 * 1024
@@ -151,19 +151,24 @@ class Zygote:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
-            worker_id = self._workers.pop(pid, None)
-            self._helpers.discard(pid)
-            if pid in self._jails:
-                self._jails.discard(pid)
-                end_session(pid)
-            if worker_id is not None:
-                code = os.waitstatus_to_exitcode(status)
-                self._send({"type": "exited", "id": worker_id, "exit_code": code})
+            self._bury(ended.si_pid)
+
+    def _bury(self, pid: int) -> None:
+        """Take the exit of a child, which may be an orphan that a jail left."""
+        if pid not in self._workers and pid not in self._helpers:
+            end_group(pid, spared=self._workers.keys() - self._jails)
+        status = os.waitpid(pid, 0)[1]
+        self._helpers.discard(pid)
+        self._jails.discard(pid)
+        worker_id = self._workers.pop(pid, None)
+        if worker_id is not None:
+            code = os.waitstatus_to_exitcode(status)
+            self._send({"type": "exited", "id": worker_id, "exit_code": code})
 
     def _send(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
         try:
@@ -182,8 +187,8 @@ class Zygote:
         for pid in (*self._workers, *self._helpers):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-        for pid in self._jails:
-            end_session(pid)
+        self._workers.clear()
+        self._reap()  # what jails left is ours by now
         for folder, uid in self._folders.items():
             folders.wipe(os.path.join(self._root, folder), uid)
         folders.remove_root(self._root)

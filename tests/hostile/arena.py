@@ -98,7 +98,11 @@ class Arena:
         following = await self._run(_ATTACKER, "1 + 1")
         assert (following.value, following.error_type) == (2, None), following.error
         assert following.state.lost == attempt.loses
-        assert self._effects() == before
+        after = self._effects()
+        changed = {
+            name: (before[name], after[name]) for name in before if before[name] != after[name]
+        }
+        assert not changed, changed
         await self.settle()
         return result
 

@@ -241,9 +241,20 @@ async def test_a_session_that_ends_takes_its_tools_along(
     assert await ground.folders_are_those_of_workers()
 
 
-async def test_a_bomb_ends_with_its_session(ground: Arena) -> None:
+@pytest.mark.parametrize(
+    "script",
+    [
+        # The call itself outlives what meets the limit of processes.
+        pytest.param(
+            f"b() {{ (b &) ; sleep 0.01; b & sleep {MARK}; }}; (b &); exec sleep {MARK}", id="bomb"
+        ),
+        # At each moment another process, whose parent has ended.
+        pytest.param(f"c() {{ (c &); exit; }}; (c &); exec sleep {MARK}", id="chain"),
+    ],
+)
+async def test_whatever_multiplies_ends_with_its_session(ground: Arena, script: str) -> None:
     manager, session = ground.manager, SessionId("bomb")
-    bomb = f"tools.sh(script='b() {{ (b &) ; sleep 0.01; b & sleep {MARK}; }}; b')"
+    bomb = f"tools.sh(script={script!r})"
     run = asyncio.create_task(manager.run(session, bomb, timeout_s=20))
     await asyncio.sleep(0.15)
     await manager.end(session)
