@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 
 def end_group(leader: int, spared: Set[int]) -> None:
@@ -21,9 +21,27 @@ def end_group(leader: int, spared: Set[int]) -> None:
     """
     if os.getpgid(leader) != leader:
         return
-    for group in [each for each in (os.getsid(leader), leader) if each not in spared]:
+    kill_groups(each for each in (os.getsid(leader), leader) if each not in spared)
+
+
+def kill_groups(groups: Iterable[int]) -> None:
+    """Kill every process of these groups; each group at once, so that nobody in it forks on."""
+    for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
+
+
+def groups_of(jail: int) -> set[int]:
+    """Return the groups of a living jail's programs, those that the kernel tells of.
+
+    Some kernels do not list children; what is missing here ends with :func:`end_group`.
+    """
+    groups = set()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{jail}/task"):
+            with open(f"/proc/{jail}/task/{thread}/children", encoding="ascii") as file:
+                groups |= {os.getpgid(int(child)) for child in file.read().split()}
+    return groups - {jail}
 
 
 def threads_in_all() -> int:

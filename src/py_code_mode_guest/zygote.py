@@ -25,7 +25,7 @@ from typing import Any, Final
 import msgpack
 
 from py_code_mode_guest import folders, jail, lockdown, worker
-from py_code_mode_guest.processes import end_group
+from py_code_mode_guest.processes import end_group, groups_of, kill_groups
 from py_code_mode_guest.provision import prepare
 
 _MAX_MESSAGE: Final = 64 * 1024
@@ -108,7 +108,11 @@ class Zygote:
         for pid, worker_id in self._workers.items():
             # Ours until reaped here, so the pid cannot be another process's.
             if worker_id == message["id"]:
+                is_end = pid in self._jails and message["signal"] == signal.SIGKILL
+                groups = groups_of(pid) if is_end else ()
                 os.kill(pid, message["signal"])
+                # Before it has ended: among thousands of its programs it may wait long for a core.
+                kill_groups(groups)
 
     def _on_measure(self, message: dict[str, Any], _fds: list[int]) -> None:
         """In a child: a walk may be slow, and as the folder's owner nothing is out of bounds."""
