@@ -91,7 +91,7 @@ class Kernel:
             f"the sandbox reaches tier {self.tier} here and {least} is required (Landlock ABI"
             f" {self.landlock}, seccomp {'yes' if self.seccomp else 'no'}, own uids"
             f" {'yes' if self.own_uid else 'no'}). Run on Linux 5.13 or later with Landlock, or as"
-            ' root; for code you trust, sandbox="off" runs it without enforcement.'
+            ' root; for code you trust, sandbox="off" (a server\'s SANDBOX=off) enforces nothing.'
         )
 
 
