@@ -165,6 +165,24 @@ async def test_curl_reads_and_writes_no_file(url: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".curlrc", "secret"]
 
 
+@installed("curl")
+@pytest.mark.parametrize(
+    "line",
+    ['url = "file:///etc/passwd"', 'proto = "=file,gopher"', 'output = "written"', "netrc",
+     'user-agent = "steered"', 'proxy = "http://127.0.0.1:1"', 'data = "steered"'],
+)  # fmt: skip
+async def test_curl_heeds_no_file_of_its_folder(url: str, tmp_path: Path, line: str) -> None:
+    expected = await call(tmp_path, "curl", "get", url)
+    (tmp_path / ".config").mkdir()
+    for name in (".curlrc", "curlrc", "_curlrc", ".config/curlrc"):
+        (tmp_path / name).write_text(f"{line}\n")
+    (tmp_path / ".netrc").write_text("default login steered password steered\n")
+    assert await call(tmp_path, "curl", "get", url) == expected
+    with pytest.raises(ToolCallError, match="exit code 1"):
+        await call(tmp_path, "curl", "get", "file:///etc/passwd")
+    assert not (tmp_path / "written").exists()
+
+
 async def test_the_command_lines_of_curl() -> None:
     assert await argv("curl", "get", "http://x") == [*FIXED, "-s", "-L", "http://x"]
     assert await argv("curl", "post_json", "http://x", data="@f") == [
@@ -205,8 +223,23 @@ async def test_jq_finds_little_in_its_environment(tmp_path: Path) -> None:
     assert found == ["HOME", "LANG", "PATH", "TZ"]
 
 
+@installed("jq")
+@pytest.mark.parametrize("path", [".jq", ".jq/steered.jq"])
+async def test_jq_heeds_no_file_of_its_folder(tmp_path: Path, path: str) -> None:
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text('def length: "steered"; def steered: "steered";')
+    assert await call(tmp_path, "jq", "query", "length", "[1]") == "1\n"
+    for text in ("steered", 'include "steered"; steered'):
+        with pytest.raises(ToolCallError, match=r"exit code [23]"):
+            await call(tmp_path, "jq", "query", text, "[1]")
+
+
+async def test_the_command_lines_of_jq() -> None:
+    assert await argv("jq", "query", ".a", "{}") == ["HOME=/nonexistent", "jq", "-c", ".a"]
+
+
 async def test_the_command_lines_of_nmap() -> None:
-    fixed = ["-sT", "-Pn", "--unprivileged"]
+    fixed = ["-sT", "-Pn", "--unprivileged", "--datadir", "/usr/share/nmap"]
     assert await argv("nmap", "scan", "10.0.0.1", ports="22,80-90") == [
         *fixed, "-p", "22,80-90", "10.0.0.1",
     ]  # fmt: skip
@@ -234,6 +267,27 @@ async def test_nmap_finds_an_open_port_without_privileges(url: str, tmp_path: Pa
     assert f"{shut}/tcp closed" in text
     assert f"{port}/tcp open" in await call(tmp_path, "nmap", "services", "127.0.0.1", ports=port)
     assert "Nmap done" in await call(tmp_path, "nmap", "quick", "127.0.0.1")
+
+
+@installed("nmap")
+@pytest.mark.parametrize("place", [".", ".nmap"])
+async def test_nmap_heeds_no_file_of_its_folder(url: str, tmp_path: Path, place: str) -> None:
+    port = url.rpartition(":")[2]
+    data = tmp_path / place
+    for folder in ("scripts", "nselib"):
+        (data / folder).mkdir(parents=True)
+    (data / "nmap-services").write_text(f"steered {port}/tcp 1.0\n")
+    (data / "nmap-service-probes").write_text(
+        "Probe TCP Steered q|GET / HTTP/1.0\\r\\n\\r\\n|\n"
+        f"ports {port}\nmatch steered m|^HTTP| p/steered/\n"
+    )
+    steered = "io.open('ran', 'w'):close()\n"
+    for name in ("nse_main.lua", "nselib/stdnse.lua", "openssl.lua", "scripts/script.db"):
+        (data / name).write_text(steered)
+    text = await call(tmp_path, "nmap", "services", "127.0.0.1", ports=port)
+    assert f"{port}/tcp open" in text
+    assert "steered" not in text
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_example_skill_summarises_what_its_tool_fetched() -> None:
