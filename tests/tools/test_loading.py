@@ -226,7 +226,7 @@ TOP = [
      "used"),
     (f"{HEAD}env: {{A: '${{TOOL_X'}}\n", 4, "env 'A': has a '${' without its '}'"),
     (f"{HEAD}env: {{'A B': x}}\n", 4, "env 'A B': use letters, digits and '_'"),
-    (f"{HEAD}env: {{HOME: x}}\n", 4, "env 'HOME': is set by the jail, to the session's folder"),
+    (f"{HEAD}env: {{TMPDIR: x}}\n", 4, "env 'TMPDIR': is set by the jail, to the session's folder"),
     (f"{HEAD}schema: [a]\n", 4, "'schema' must be a mapping ('key: value' lines), not a list"),
 ]  # fmt: skip
 

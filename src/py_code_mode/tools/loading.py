@@ -19,7 +19,8 @@ REFERENCE: Final = re.compile(r"\$\{([^}]*)(\}?)")
 _VARIABLE: Final = re.compile(r"TOOL_[A-Za-z0-9_]+", re.ASCII)
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _TYPES: Final = ("cli", "mcp", "http")
-_JAILS_OWN: Final = frozenset({"HOME", "TMPDIR"})
+#: HOME is too, unless a file names another: programs read files of their own from there.
+_JAILS_OWN: Final = frozenset({"TMPDIR"})
 
 
 def load_definition(text: str, *, file: str) -> ToolDefinition:
