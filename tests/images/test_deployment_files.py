@@ -25,6 +25,9 @@ MANIFESTS = sorted(
     path for path in (ROOT / "deploy" / "k8s").rglob("*.yaml") if path.name not in NO_MANIFESTS
 )
 
+#: Which Python asks: the image's, whatever runs the tests.
+IMAGE_PYTHON = {"python_version": "3.12", "python_full_version": "3.12.0"}
+
 
 def tool(name: str) -> str:
     beside = Path(sys.executable).with_name(name)
@@ -54,10 +57,12 @@ def test_images_have_one_base_and_need_no_buildkit(path: Path) -> None:
 
 
 def add_needs(requirement: Requirement, found: set[str]) -> None:
-    """Add what pip installs for a requirement here, and is not in ``found``, with its extras."""
+    """Add what pip installs for a requirement there, and is not in ``found``, with its extras."""
     for each in map(Requirement, importlib.metadata.requires(requirement.name) or ()):
         extras = ["", *requirement.extras]
-        wanted = not each.marker or any(each.marker.evaluate({"extra": name}) for name in extras)
+        wanted = not each.marker or any(
+            each.marker.evaluate({**IMAGE_PYTHON, "extra": name}) for name in extras
+        )
         key = f"{canonicalize_name(each.name)}{sorted(each.extras) or ''}"
         if wanted and key not in found:
             found.add(key)
