@@ -209,8 +209,8 @@ class Settings:
         if self.storage_path:
             given = {"ARTIFACTS_PATH": self.artifacts_path, "MAX_STORE_MB": self.max_store_mb}
             found += [f"{name} goes with REDIS_URL alone" for name, value in given.items() if value]
-        if self.deps_allow_build:
-            found.append("DEPS_ALLOW_BUILD is not available in this version")
+        if self.deps_allow_build and self.sandbox == "off":
+            found.append("DEPS_ALLOW_BUILD needs the sandbox, which SANDBOX=off takes away")
         return [*found, *self._refused_by_those_who_use_them()]
 
     def _refused_by_those_who_use_them(self) -> Iterator[str]:

@@ -17,9 +17,11 @@ from py_code_mode_guest.tool_policy import compile_tool_filter
 #: What programs may read and run. Of /etc only what a network client looks up.
 _TOOL_TREES: Final = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt"),
-    *("/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf"),
+    *("/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf"),  # not private: keys
+    *("/etc/pki/tls/certs", "/etc/pki/tls/cert.pem", "/etc/pki/ca-trust"),
+    *("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf"),
     *("/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/ld.so.cache", "/etc/localtime"),
-    *("/etc/alternatives", "/etc/ca-certificates", "/etc/pki", "/etc/fonts"),
+    *("/etc/alternatives", "/etc/ca-certificates", "/etc/fonts"),
     *("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"),
 )
 _LIMITS: Final = ("memory_mb", "max_file_mb", "max_open_files", "max_threads")
@@ -42,7 +44,9 @@ def prepare(config: dict[str, Any]) -> tuple[Confinement, dict[str, Any]]:
             own_uid=report["own_uid"], truncate=report["landlock"] >= 3
         ),
         tool_rules=lockdown.ReadRules.open(
-            _TOOL_TREES, hidden=[*config["hidden"], *_site_packages()], execute=True
+            [*_TOOL_TREES, *_python_trees()],
+            hidden=[*config["hidden"], *_site_packages()],
+            execute=True,
         ),
         tool_programs={
             network: compile_tool_filter(
@@ -123,6 +127,11 @@ def _readable(extra: list[str]) -> list[str]:
         *("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates"),
         *("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"),
     ]
+
+
+def _python_trees() -> list[str]:
+    """The interpreter and its library, wherever it is installed: packages are built with it."""
+    return [os.path.join(sys.base_prefix, name) for name in ("bin", "lib", "include")]
 
 
 def _statm() -> list[int]:

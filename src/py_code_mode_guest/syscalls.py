@@ -188,5 +188,7 @@ _NUMBERS: Final[Mapping[str, tuple[int, int | None]]] = {
     "sched_setscheduler": (144, 119), "tkill": (200, 130), "sched_setaffinity": (203, 122),
     "ioprio_set": (251, 30), "rt_tgsigqueueinfo": (297, 240), "sendmmsg": (307, 269),
     "sched_setattr": (314, 274), "pidfd_send_signal": (424, 424),
+    # Denied to the installer, which is started by the other way to execute.
+    "execve": (59, 221),
 }
 # fmt: on

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import stat
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import dedent
 
 
 def wheel(
@@ -49,19 +51,42 @@ def wheel(
     return path
 
 
-def sdist(folder: Path, name: str, version: str = "1.0", *, backend: str = "") -> Path:
-    """Write a source distribution that brings its own build backend, the source ``backend``."""
+_BACKEND = (Path(__file__).parent / "build_backend.py").read_text(encoding="utf-8")
+
+
+def sdist(
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    *,
+    backend: str | None = None,
+    attempt: str = "",
+    requires: Iterable[str] = (),
+    project: str | None = None,
+    files: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a source distribution that brings its own build backend, the source ``backend``.
+
+    By default that is one that builds a module ``name`` with a ``report``; ``attempt`` is what it
+    does first, and may set ``REPORT``. ``project`` is the whole ``pyproject.toml``.
+    """
     top = f"{name}-{version}"
-    files = {
+    if backend is None:
+        backend = f"{_BACKEND}\nNAME, VERSION = {name!r}, {version!r}\n{dedent(attempt)}"
+    content = {
         "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         "pyproject.toml": (
-            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+            f"[build-system]\nrequires = {json.dumps([*requires])}\n"
+            'build-backend = "backend"\nbackend-path = ["."]\n'
         ),
         "backend.py": backend,
+        **(files or {}),
     }
+    if project is not None:
+        content["pyproject.toml"] = project
     path = folder / f"{top}.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        for entry, text in files.items():
+        for entry, text in content.items():
             member = tarfile.TarInfo(f"{top}/{entry}")
             member.size = len(text.encode())
             archive.addfile(member, io.BytesIO(text.encode()))

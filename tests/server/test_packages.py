@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from packages.wheels import wheel
+from packages.wheels import sdist, wheel
 from redis_server import RedisSource
 
 from .serving import Place, Server, code_of, eventually, health_s, meanwhile
@@ -92,3 +92,17 @@ def test_an_install_keeps_neither_runs_nor_health_waiting(own: Place, uv: dict[s
             assert installing.result().json() == ["manymods"]
         assert sorted(took)[len(took) // 2] < 0.25, took
         assert other.value("import manymods.m7; manymods.m7.x[:3]", "bystander") == [1, 2, 3]
+
+
+def test_sources_are_built_where_the_operator_lets_them(own: Place, uv: dict[str, str]) -> None:
+    sdist(own.folder / "wheels", "sourcepkg", attempt="REPORT = sorted(os.environ)")
+    with own.start(ALLOW_RUNTIME_DEPS="true", **uv).client() as client:
+        refused = client.post("/api/deps/add", json={"package": "sourcepkg"})
+        assert code_of(refused) == (422, "dep_install")
+        assert "DEPS_ALLOW_BUILD" in refused.json()["detail"]
+    server = own.make(ALLOW_RUNTIME_DEPS="true", DEPS_ALLOW_BUILD="true", **uv).start()
+    with server.client() as client:
+        added = client.post("/api/deps/add", json={"package": "sourcepkg"})
+        assert (added.status_code, added.json()) == (200, ["sourcepkg"])
+        seen = client.value("import sourcepkg; sourcepkg.report")
+        assert not [name for name in seen if name.startswith(("UV_", "CONTAINER", "STORAGE"))]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from packages.wheels import wheel
+from packages.wheels import sdist, wheel
 from py_code_mode import FileStorage, Limits, Session
 from py_code_mode.errors import DepInstallError, DepNotFoundError
 from py_code_mode.packages.installer import PackageInstaller
@@ -41,6 +41,7 @@ class Place:
             find_links=[self.wheels],
             offline=True,
             compile_bytecode=options.pop("compile_bytecode", False),
+            allow_build=options.pop("allow_build", False),
         )
         async with Session(
             FileStorage(self.base), installer=installer, limits=LIMITS, **options
@@ -195,3 +196,18 @@ folder = os.path.dirname(native.__file__)
         known = ["of the package", "bytecode", True, True, "1.0", []]
         assert await value(session, code) == known
         await session.remove_dep("native")
+
+
+async def test_a_package_that_is_built_is_there_like_any_other(place: Place) -> None:
+    sdist(place.wheels, "source", attempt="REPORT = os.getcwd()")
+    async with place.session(allow_build=True) as session:
+        code = "deps.add('source')\nimport os, source\n[source.report == os.getcwd(), deps.list()]"
+        assert await value(session, code) == [False, ["source"]]
+    async with place.session() as session:  # what is there needs no building
+        assert await value(session, "import source\ndeps.sync()") == ["source==1.0"]
+    other = Place.__new__(Place)
+    other.__dict__.update(place.__dict__, cache=place.cache.with_name("built"))
+    async with other.session(allow_build=True, sync_deps_on_start=True) as early:
+        assert await value(early, "import source\nsource.__name__") == "source"
+    async with place.session() as session:
+        await session.remove_dep("source")

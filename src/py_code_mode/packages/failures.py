@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection
 from typing import Final
 
 from py_code_mode.errors import DepInstallError
+from py_code_mode.models import ProgramEnd
 from py_code_mode.packages.specs import name_of
-from py_code_mode.text import one_line
+from py_code_mode.text import one_line, plain
+
+log = logging.getLogger(__name__)
 
 _NAME: Final = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)"
+#: Why there was no build, where the operator did not allow any.
+BUILDS_OFF: Final = "building from source is off (the operator's DEPS_ALLOW_BUILD)"
 _REASON_CHARS: Final = 300
 #: What is looked at of uv's output, in which builds and descriptions have a say.
 _READ_CHARS: Final = 20_000
@@ -30,7 +36,7 @@ _REASONS: Final = tuple(
         (r"No space left on device|os error 28\b", "the disk is full"),
         (
             rf"Wheels are required for `{_NAME}`",
-            "it has no wheel, and building from source is off (the operator's DEPS_ALLOW_BUILD)",
+            "it has no wheel, and {no_build}",
         ),
         (rf"Failed to build `{_NAME}==.*?\[stderr\](?P<detail>.*)", "its build failed: {detail}"),
         (rf"Failed to build `{_NAME}==(?P<detail>.*)", "its build failed: {detail}"),
@@ -68,16 +74,39 @@ _CONFLICT: Final = re.compile(
 )
 
 
-def install_error(stderr: str, specs: Collection[str]) -> DepInstallError:
-    """Return the error for a failed installation of ``specs``."""
+def install_error(
+    stderr: str, specs: Collection[str], *, no_build: str = BUILDS_OFF
+) -> DepInstallError:
+    """Return the error for a failed installation of ``specs``; ``no_build`` says why none was."""
     text = " ".join(stderr[:_READ_CHARS].split())
-    direct = sorted(filter(None, map(name_of, specs)))
-    found = _network(text) or _known(text) or _conflict(text) or _unknown(text)
-    package, reason = found[0] or ", ".join(direct), one_line(found[1], _REASON_CHARS)
-    needed = ""
-    if found[0] and found[0] not in direct:
-        needed = f" (needed by {direct[0] if len(direct) == 1 else 'one of ' + ', '.join(direct)})"
-    return failed(one_line(package), f"{reason}{needed}")
+    found = _network(text) or _known(text, no_build) or _conflict(text) or _unknown(text)
+    package = found[0] or ", ".join(_direct(specs))
+    reason = one_line(found[1], _REASON_CHARS)
+    return failed(one_line(package), f"{reason}{_needed_by(found[0], specs)}")
+
+
+def build_error(end: ProgramEnd, package: str, specs: Collection[str]) -> DepInstallError | None:
+    """Return the error for a step of a build in a jail; None where it went well."""
+    if end.exit_code == 0 and not (end.timed_out or end.truncated):
+        return None
+    if end.timed_out:
+        reason = "its build did not end in time"
+    elif end.truncated:
+        reason = "its build says or makes too much"
+    elif end.exit_code is None:
+        reason = f"its build was ended: {_without_places(end.reason)}"
+    elif end.exit_code < 0:
+        reason = f"its build was ended by signal {-end.exit_code}"
+    else:
+        lines = end.stderr[-_READ_CHARS:].decode(errors="replace").strip().splitlines()
+        reason = f"its build failed: {_without_places(lines[-1]) if lines else 'it says nothing'}"
+    log.warning("%s: %s; it said:\n%s", package, reason, plain(end.stderr.decode(errors="replace")))
+    return failed_build(package, reason, specs)
+
+
+def failed_build(package: str, reason: str, specs: Collection[str]) -> DepInstallError:
+    """Return the error that says ``reason`` of a package that was to be built for ``specs``."""
+    return failed(package, f"{one_line(reason, _REASON_CHARS)}{_needed_by(package, specs)}")
 
 
 def failed(package: str, reason: str) -> DepInstallError:
@@ -99,6 +128,17 @@ def unknown_extra(stderr: str, specs: Collection[str]) -> DepInstallError | None
     return None
 
 
+def _direct(specs: Collection[str]) -> list[str]:
+    return sorted(filter(None, map(name_of, specs)))
+
+
+def _needed_by(package: str, specs: Collection[str]) -> str:
+    direct = _direct(specs)
+    if not package or package in direct:
+        return ""
+    return f" (needed by {direct[0] if len(direct) == 1 else 'one of ' + ', '.join(direct)})"
+
+
 def _network(text: str) -> tuple[str, str] | None:
     if (refused := _REFUSED.search(text)) is not None:
         return "", f"the package index refused access (HTTP {refused['status']})"
@@ -108,11 +148,11 @@ def _network(text: str) -> tuple[str, str] | None:
     return fetched["name"] if fetched else "", "the package index could not be reached"
 
 
-def _known(text: str) -> tuple[str, str] | None:
+def _known(text: str, no_build: str) -> tuple[str, str] | None:
     for pattern, reason in _REASONS:
         if (found := pattern.search(text)) is not None:
             groups = {key: _without_places(value) for key, value in found.groupdict().items()}
-            return groups.get("name", "").rstrip(".,"), reason.format(**groups)
+            return groups.get("name", "").rstrip(".,"), reason.format(**groups, no_build=no_build)
     return None
 
 

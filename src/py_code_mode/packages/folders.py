@@ -116,7 +116,7 @@ class PackageFolders:
     def new_aside(self) -> str:
         """Return a new folder to build in; its ``entry`` is what :meth:`publish` takes."""
         aside = tempfile.mkdtemp(dir=self._aside)
-        for name in ("entry", "given", "home", "work"):
+        for name in ("entry", "given", "home", "made", "work"):
             os.mkdir(os.path.join(aside, name), 0o755)
         os.mkdir(site_of(aside), 0o755)
         return aside
@@ -151,9 +151,19 @@ def folder_key(specs: Collection[str], constraints: Collection[str] = ()) -> str
     return f"{key}-{_digest(*sorted(constraints))}" if constraints else key
 
 
+def platform_key() -> str:
+    """Return what stands for this Python and platform in names."""
+    return _digest(_platform())
+
+
 def site_of(aside: str) -> str:
     """Return where the packages go in a folder that is being built."""
     return os.path.join(aside, "entry", _SITE)
+
+
+def made_of(aside: str) -> str:
+    """Return where the wheels are that were built for a folder that is being built."""
+    return os.path.join(aside, "made")
 
 
 def remove_tree(path: str) -> None:

@@ -6,16 +6,20 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
-from py_code_mode.errors import InvalidDepError, NotAvailableError
+from py_code_mode.errors import InvalidDepError
 from py_code_mode.models import MIB, Program, ProgramEnd
+from py_code_mode.packages.building import Builder, Builds
 from py_code_mode.packages.bytecode import reuse_bytecode
 from py_code_mode.packages.command import UvCommand
 from py_code_mode.packages.contents import RESOLVED, close, inspect, tree_size
-from py_code_mode.packages.failures import failed, install_error, unknown_extra
+from py_code_mode.packages.failures import BUILDS_OFF, failed, install_error, unknown_extra
 from py_code_mode.packages.folders import (
     PackageFolder,
     PackageFolders,
@@ -25,6 +29,7 @@ from py_code_mode.packages.folders import (
     site_of,
 )
 from py_code_mode.packages.process import Run, run_program
+from py_code_mode.packages.sources import unbuilt
 from py_code_mode.packages.specs import name_of, parse_spec
 from py_code_mode.text import plain, quoted
 
@@ -40,10 +45,10 @@ class PackageInstaller:
     """Gives the folder of a set of specs, installing it where it is not there yet.
 
     ``cache_dir`` is where they are; by default a folder of this user's below the temporary one.
-    Wheels only, unless ``allow_build``, which needs a ``run`` that confines what builds do. Of
-    ``environ`` uv sees the variables whose names begin with ``UV_``, and nothing else of the host;
-    with builds allowed, what is being built sees them as well. ``offline`` leaves ``find_links``,
-    local folders of wheels, as the only source.
+    Wheels only, unless ``allow_build``: what has none is then built while :meth:`building_in` lends
+    jails for it. Of ``environ`` uv sees the variables whose names begin with ``UV_``, and nothing
+    else of the host; what is being built sees none of them. ``offline`` leaves ``find_links``,
+    local folders of distributions, as the only source.
     """
 
     def __init__(
@@ -59,27 +64,29 @@ class PackageInstaller:
         compile_bytecode: bool = True,
         run: Run | None = None,
     ) -> None:
-        """Prepare an installer; nothing is read or written before the first call.
-
-        Raises:
-            NotAvailableError: for ``allow_build`` without a ``run``.
-        """
-        if allow_build and run is None:
-            raise NotAvailableError(
-                "building packages from source (DEPS_ALLOW_BUILD) is not available in this "
-                "version: there is no jail to build in"
-            )
+        """Prepare an installer; nothing is read or written before the first call."""
         self._folders = PackageFolders(cache_dir or default_cache_dir())
         self._timeout_s = timeout_s
         self._max_mb = max_mb
         self._run = run or partial(run_program, max_file_bytes=max_mb * MIB)
-        options = [
-            *(() if allow_build else ("--only-binary", ":all:")),
-            *(("--offline", "--no-index") if offline else ()),
-            *(f"--find-links={os.path.abspath(folder)}" for folder in find_links),
-        ]
-        self._uv = UvCommand(environ=environ, options=options, downloads=self._folders.downloads)
+        self._uv = UvCommand(
+            environ=environ,
+            find_links=[os.path.abspath(folder) for folder in find_links],
+            offline=offline,
+            downloads=self._folders.downloads,
+        )
+        self._allow_build = allow_build
+        self._builds: list[Builds] = []
         self._compile_bytecode = compile_bytecode
+
+    @contextmanager
+    def building_in(self, builds: Builds) -> Iterator[None]:
+        """Build packages there meanwhile, if they may be built; the workers' pool has come up."""
+        self._builds.append(builds)
+        try:
+            yield
+        finally:
+            self._builds.remove(builds)
 
     def readable_folder(self) -> str:
         """Return the folder that workers must be able to read, having made it where missing.
@@ -146,10 +153,7 @@ class PackageInstaller:
         await _in_thread(self._folders.sweep, max_download_bytes=self._max_mb * MIB)
         aside = await _in_thread(self._folders.new_aside)
         try:
-            program = await _in_thread(
-                self._uv.install, aside, specs, constraints, timeout_s=self._timeout_s
-            )
-            self._check_end(await self._watched(program, aside, specs), specs)
+            await self._fill(aside, specs, constraints)
             resolved = await _in_thread(inspect, site_of(aside))
             if self._compile_bytecode:
                 await self._compile(aside, specs)
@@ -160,6 +164,54 @@ class PackageInstaller:
             await _in_thread(remove_tree, aside)
         log.info("installed %s", " ".join(resolved))
         return folder
+
+    async def _fill(self, aside: str, specs: frozenset[str], constraints: tuple[str, ...]) -> None:
+        """Install into ``aside``, from wheels, and from sources where they can be built."""
+        no_build = self._no_build()
+        program = await _in_thread(
+            self._uv.install,
+            *(aside, specs, constraints),
+            sources=no_build is None,
+            timeout_s=self._timeout_s,
+        )
+        if no_build is None:
+            await self._build(program, aside, specs)
+        else:
+            self._check_end(await self._watched(program, aside, specs), specs, no_build)
+
+    def _no_build(self) -> str | None:
+        """Return why nothing can be built; None where it can."""
+        if not self._allow_build:
+            return BUILDS_OFF
+        if not self._builds:
+            return "nothing is open in which it could be built: that takes a session"
+        problem = self._builds[-1].problem
+        return problem and f"it cannot be built here: {problem}"
+
+    async def _build(self, program: Program, aside: str, specs: frozenset[str]) -> None:
+        """Let uv fetch until it asks for a build, have that done, and begin again."""
+        until = time.monotonic() + self._timeout_s
+        builds, folders = self._builds[-1], (aside, self._folders.downloads)
+        builder = Builder(
+            builds,
+            self._uv,
+            aside=aside,
+            downloads=self._folders.downloads,
+            specs=specs,
+            run=lambda program: self._watched(program, aside, specs),
+            left_s=lambda: until - time.monotonic(),
+        )
+        know = await _in_thread(self._uv.know_python, aside, timeout_s=self._timeout_s)
+        self._check_end(await self._watched(know, aside, specs), specs)
+        program = builds.fetching(program, readable=self._uv.readable, writable=folders)
+        while True:
+            program = replace(program, timeout_s=max(until - time.monotonic(), 0.001))
+            end = await self._watched(program, aside, specs)
+            source = unbuilt(end.stderr.decode(errors="replace")) if end.exit_code else None
+            if source is None:
+                self._check_end(end, specs)
+                return
+            await builder.build(source)
 
     async def _compile(self, aside: str, specs: frozenset[str]) -> None:
         """Make the bytecode that sessions could not keep. What does not compile is left alone."""
@@ -190,7 +242,9 @@ class PackageInstaller:
             run.cancel()
             await asyncio.gather(run, return_exceptions=True)
 
-    def _check_end(self, end: ProgramEnd, specs: frozenset[str]) -> None:
+    def _check_end(
+        self, end: ProgramEnd, specs: frozenset[str], no_build: str = BUILDS_OFF
+    ) -> None:
         """Raise DepInstallError unless uv did all that was asked of it."""
         said = end.stderr.decode(errors="replace")
         if end.exit_code == 0 and not end.timed_out:
@@ -204,7 +258,7 @@ class PackageInstaller:
         elif end.exit_code < 0:
             error = failed(_names(specs), f"uv was ended by signal {-end.exit_code}")
         else:
-            error = install_error(said, specs)
+            error = install_error(said, specs, no_build=no_build)
         if error is not None:
             log.warning(
                 "%s; uv (exit code %s) said:\n%s", error.message, end.exit_code, plain(said)

@@ -32,6 +32,7 @@ from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.overlay import OverlayStorage
 from py_code_mode.store.redis_extra import redis_storage
+from py_code_mode.workers.builds import Builds
 from py_code_mode.workers.egress import EgressPolicy
 from py_code_mode.workers.launcher import Launcher
 from py_code_mode.workers.pool import Pool
@@ -101,12 +102,16 @@ class Core:
             records=self.records,
             others=Others(self.store.records, replica=self.replica),
         )
+        builds = Builds(pool, disk_mb=self.limits.disk_mb)
         async with manager:
             self.manager = manager
+            if self.settings.deps_allow_build and builds.problem is not None:
+                log.error("packages cannot be built from source: %s", builds.problem)
             work = [asyncio.create_task(each()) for each in (self._sync_deps, self._beat)]
             log.info("sessions run in sandbox tier %s", pool.tier)
             try:
-                yield self
+                with self.services.installer.building_in(builds):
+                    yield self
             finally:
                 for task in work:
                     task.cancel()

@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -21,6 +22,7 @@ from py_code_mode.sessions.doors import Doors
 from py_code_mode.sessions.manager import SessionManager, check_session_id, new_session_id
 from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
+from py_code_mode.workers.builds import Builds
 from py_code_mode.workers.egress import EgressPolicy
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.zygote import ZygoteConfig
@@ -67,6 +69,8 @@ class Session(Doors):
         >>> result.value
         2
     """
+
+    _opening: AsyncExitStack
 
     def __init__(
         self,
@@ -125,19 +129,24 @@ class Session(Doors):
             readable=(self._services.installer.readable_folder(),),
             enforce=self._sandbox == "auto",
         )
-        if self._sync_deps_on_start:
-            await self._services.deps.ensure()
         pool = Pool(config, egress=self._egress)
         manager = SessionManager(pool=pool, services=self._services, limits=self._limits)
-        self._manager = await manager.__aenter__()
+        builds = Builds(pool, disk_mb=self._limits.disk_mb)
+        async with AsyncExitStack() as opening:
+            await opening.enter_async_context(manager)
+            opening.enter_context(self._services.installer.building_in(builds))
+            if self._sync_deps_on_start:
+                await self._services.deps.ensure()
+            self._opening = opening.pop_all()
+        self._manager = manager
         if self._sandbox == "off":
             log.warning("sandbox is off: agent code runs with all rights of this process")
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
-        manager, self._manager = self._manager, None
-        if manager is not None:
-            await manager.__aexit__(*exc)
+    async def __aexit__(self, *_exc: object) -> None:
+        if self._manager is not None:
+            self._manager = None
+            await self._opening.aclose()
         await self.storage.aclose()
 
     def __repr__(self) -> str:
