@@ -182,7 +182,8 @@ said = [tried(lambda p=p: open(p).read(1)) for p in (
     "/etc/passwd", "/etc/shadow", HOST["source"] + "/errors.py", HOST["victim"] + "/open", "to-passwd",
     HOST["sibling_folder"] + "/own", HOST["home"] + "/../../victim/open", "/root/.bashrc", "/dev/kmsg")]
 said += [tried(lambda p=p: os.listdir(p)) for p in (
-    HOST["sibling_folder"], HOST["victim"], HOST["home"] + "/..", "/", "/tmp", "/home", "/root", "/etc")]
+    HOST["sibling_folder"], HOST["victim"], HOST["home"] + "/..", "/", "/tmp", "/home", "/root", "/etc",
+    "/etc/ssl", *filter(os.path.isdir, ("/etc/ssl/private", "/etc/pki/tls/private")))]
 """,
         REFUSED | {"ENOENT"},
         setups=WITH_LANDLOCK,

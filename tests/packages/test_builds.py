@@ -427,6 +427,28 @@ async def test_a_source_that_holds_another_one_is_taken_for_itself(
     assert [report_of(folder, name) for name in ("first", "second")] == ["first", "second"]
 
 
+async def test_what_a_source_depends_on_by_a_url_is_not_fetched(
+    builder: PackageInstaller, links: Path, cache: Path
+) -> None:
+    for number, url in enumerate(("https://127.0.0.1:1/x.whl", "git+https://127.0.0.1:1/x")):
+        name = f"byurl{number}"
+        wheel(links, name, requires=[f"x @ {url}"])
+        await fails(builder, cache, name, "it depends on x by a URL, which is not accepted")
+        sdist(links, f"source{number}", requires=[f"x @ {url}"])
+        asked = f"its build asks for 'x @ {url}', which is not accepted"
+        await fails(builder, cache, f"source{number}", asked)
+
+
+async def test_all_of_a_source_gets_into_the_jail(builder: PackageInstaller, links: Path) -> None:
+    attempt = """
+    REPORT = [open("data/big", "rb").seek(0, 2), os.path.exists("data/\\u00e9"), os.getcwd()[-6:]]
+    """
+    files = {"data/big": "x" * 5_000_000, "data/\u00e9": ""}
+    sdist(links, "source", attempt=attempt, files=files)
+    folder = await install(builder, "source")
+    assert report_of(folder, "source") == [5_000_000, True, "source"]
+
+
 async def test_where_nothing_can_be_confined_nothing_is_built(links: Path, cache: Path) -> None:
     sdist(links, "source")
     configs = {

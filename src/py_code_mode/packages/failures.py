@@ -89,6 +89,7 @@ def build_error(end: ProgramEnd, package: str, specs: Collection[str]) -> DepIns
     """Return the error for a step of a build in a jail; None where it went well."""
     if end.exit_code == 0 and not (end.timed_out or end.truncated):
         return None
+    said = end.stderr[-_READ_CHARS:].decode(errors="replace")
     if end.timed_out:
         reason = "its build did not end in time"
     elif end.truncated:
@@ -98,9 +99,9 @@ def build_error(end: ProgramEnd, package: str, specs: Collection[str]) -> DepIns
     elif end.exit_code < 0:
         reason = f"its build was ended by signal {-end.exit_code}"
     else:
-        lines = end.stderr[-_READ_CHARS:].decode(errors="replace").strip().splitlines()
+        lines = said.strip().splitlines()
         reason = f"its build failed: {_without_places(lines[-1]) if lines else 'it says nothing'}"
-    log.warning("%s: %s; it said:\n%s", package, reason, plain(end.stderr.decode(errors="replace")))
+    log.warning("%s: %s; it said:\n%s", package, reason, plain(said))
     return failed_build(package, reason, specs)
 
 

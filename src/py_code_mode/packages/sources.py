@@ -87,7 +87,7 @@ def take_wheel(answer: bytes, source: Source) -> tuple[str, bytes]:
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    if not (member.isreg() or member.isdir() or member.issym()):
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
         return None
     member.uid = member.gid = 0
     member.uname = member.gname = ""
