@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from packages.wheels import sdist
+
 from .serving import TOKEN, Place, refused
 
 UID = 23456
@@ -33,6 +35,29 @@ def test_root_becomes_another_and_sessions_have_uids_all_the_same(own: Place) ->
     # What it installs packages into stays; nothing of a session's does.
     left = [path.name for path in (own.folder / "open").iterdir()]
     assert [name for name in left if "sessions" in name] == []
+
+
+@pytest.mark.root
+def test_what_has_given_up_root_builds_packages_with_uids_of_their_own(own: Place) -> None:
+    for folder in (own.folder, own.folder / "store", own.folder / "open", own.folder / "links"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o1777)
+    sdist(own.folder / "links", "sourcepkg", attempt="REPORT = os.getuid()").chmod(0o644)
+    server = own.start(
+        SERVER_UID=str(UID),
+        WORK_DIR=str(own.folder / "open"),
+        ALLOW_RUNTIME_DEPS="true",
+        DEPS_ALLOW_BUILD="true",
+        UV_FIND_LINKS=str(own.folder / "links"),
+        UV_OFFLINE="1",
+        UV_NO_INDEX="1",
+    )
+    with server.client() as client:
+        added = client.post("/api/deps/add", json={"package": "sourcepkg"})
+        assert added.status_code == 200, added.json()
+        built_by, runs = client.value("import os, sourcepkg; [sourcepkg.report, os.getuid()]")
+        assert min(built_by, runs) > 200_000_000
+        assert built_by != runs
 
 
 def test_a_uid_that_is_none_is_told() -> None:
