@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from py_code_mode_guest.provision import prepare
 
 _MAX_MESSAGE: Final = 64 * 1024
 _CONTROL_FD: Final = 3
+_BURIAL_S: Final = 1.0
 
 
 class Zygote:
@@ -152,14 +154,15 @@ class Zygote:
                 os._exit(0)
         self._helpers.add(pid)
 
-    def _reap(self) -> None:
+    def _reap(self) -> bool:
+        """Bury the children that have ended; returns whether any is left."""
         while True:
             try:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
-                return
+                return False
             if ended is None:
-                return
+                return True
             self._bury(ended.si_pid)
 
     def _bury(self, pid: int) -> None:
@@ -192,7 +195,10 @@ class Zygote:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         self._workers.clear()
-        self._reap()  # what jails left is ours by now
+        deadline = time.monotonic() + _BURIAL_S
+        # What jails left is ours by now, and it is killed: nothing is left to the next parent.
+        while self._reap() and time.monotonic() < deadline:
+            time.sleep(0.005)
         for folder, uid in self._folders.items():
             folders.wipe(os.path.join(self._root, folder), uid)
         folders.remove_root(self._root)

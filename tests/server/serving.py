@@ -23,6 +23,10 @@ TOKEN = "a-token-of-the-tests-0123456789"
 START_S = 60.0
 #: How long a test waits for what comes by itself; never a measure of speed.
 PATIENCE_S = 45.0
+#: What /proc tells of a process to those alone who may trace it.
+PRIVATE = ("environ", "mem", "maps", "fd/0")
+#: Makes root what it is in a container that leaves it nothing.
+WITHOUT = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 COMMAND = Path(sys.executable).with_name("py-code-mode")
 _LISTENING = re.compile(r"listening on (http://[^\s\"]+)")
 
@@ -251,6 +255,18 @@ def health_s(server: Server) -> float:
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; a zombie does not."""
     return state_of(pid) not in {"", "Z", "X"}
+
+
+def hidden(pid: int, name: str, uid: int | None = None) -> bool:
+    """Tell whether the kernel keeps a file of /proc from a program of our uid, or of another.
+
+    Root goes without its capabilities, as it does in the server's children.
+    """
+    way = [*WITHOUT] if os.geteuid() == 0 else []
+    way += ["--reuid", str(uid), "--regid", str(uid), "--clear-groups"] if uid is not None else []
+    look = ["head", "-c1", f"/proc/{pid}/{name}"]
+    done = subprocess.run([*way, *look], capture_output=True, check=False)
+    return done.returncode != 0 and b"Permission denied" in done.stderr
 
 
 def state_of(pid: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from packages.wheels import sdist
 
-from .serving import TOKEN, Place, refused
+from .serving import PRIVATE, TOKEN, Place, hidden, refused
 
 UID = 23456
 
@@ -29,6 +29,8 @@ def test_root_becomes_another_and_sessions_have_uids_all_the_same(own: Place) ->
         assert client.run("import os; os.getuid()")["value"] > 200_000_000
         crashed = client.run("import os; os._exit(3)")
         assert crashed["error_type"] == "WorkerCrashed"
+    family = server.processes()[:3]
+    assert [(pid, name) for pid in family for name in PRIVATE if not hidden(pid, name, UID)] == []
     server_uid, launcher_uid, zygote_uid = [_uid(pid) for pid in server.processes()[:3]]
     assert (server_uid, launcher_uid, zygote_uid) == (UID, 0, 0)
     assert server.stop() == 0

@@ -12,9 +12,11 @@ import pytest
 
 from redis_server import PASSWORD, RedisSource, free_port
 
+from . import serving
 from .conftest import fill, fill_redis
-from .serving import TOKEN, Place, Server, eventually, is_alive, refused
+from .serving import PRIVATE, TOKEN, WITHOUT, Place, Server, eventually, hidden, is_alive, refused
 
+UNSEEN = [] if os.geteuid() == 0 else [PermissionError]
 GOOD = {"CONTAINER_AUTH_TOKEN": TOKEN, "HOST": "127.0.0.1", "PORT": "0"}
 
 
@@ -208,11 +210,29 @@ def _processes(server: Server) -> str:
     assert len(family) >= 3  # the server, its zygote, a worker
     for pid in family:
         for name in ("cmdline", "environ"):
-            with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has ended
+            # It has ended; or it is hidden from all but root.
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError, *UNSEEN):
                 found += Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace")
     assert "CONTAINER_AUTH_TOKEN" not in found
     assert "REDIS_URL" not in found
     return found
+
+
+def test_nobody_of_its_uid_can_look_into_a_process_of_ours(
+    own: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() == 0:  # what has more capabilities than who looks is hidden anyway
+        first = tmp_path / "first"
+        first.write_text(f'#!/bin/sh\nexec {" ".join(WITHOUT)} {serving.COMMAND} "$@"\n')
+        first.chmod(0o755)
+        monkeypatch.setattr(serving, "COMMAND", first)
+    server = own.start()
+    with server.client() as client:
+        client.run("x = 1")
+        family = server.processes()
+        assert len(family) >= 3
+        shown = {(pid, name) for pid in family for name in PRIVATE if not hidden(pid, name)}
+        assert not [(pid, name) for pid, name in shown if is_alive(pid)]
 
 
 def test_the_module_of_an_operators_folder_is_not_taken_for_ours(own: Place) -> None:

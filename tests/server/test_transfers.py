@@ -99,6 +99,7 @@ def test_until_a_file_is_whole_there_is_the_old_one_and_then_nothing_is_left(
         eventually(lambda: "pycodemode_requests_active 0.0" in client.get("/metrics").text)
 
 
+@pytest.mark.root  # nobody else may see what the server has open
 def test_a_reader_who_goes_away_leaves_no_open_file(own: Place) -> None:
     server = own.start()
     with server.client() as client:

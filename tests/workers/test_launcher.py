@@ -91,7 +91,7 @@ async def main():
     async with pool() as one:
         first = one._zygote
         first._process.kill()
-        while first.alive:
+        while first.alive or Path(f"/proc/{first.pid}").exists():  # buried, and not when asked next
             await asyncio.sleep(0.01)
         worker = await one.checkout()
         while not worker.alive:  # one that waited, and has gone with its zygote

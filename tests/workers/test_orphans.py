@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-#: The host adopts orphans as process 1 does, and as little as the server does it bury them.
+#: The host adopts orphans as process 1 does, and buries none itself.
 SCRIPT = '''
 import asyncio, json, os, time
 from py_code_mode import Session
@@ -22,6 +22,20 @@ schema: {positional: [{name: text, type: string, description: What is printed}]}
 lockdown.adopt_orphans()
 
 async def main():
+    return {"sessions": await ended_sessions(), "zygote": await an_ended_zygote()}
+
+async def an_ended_zygote():
+    """It is asked to end while programs of tools run, and is waited for."""
+    storage = MemoryStorage()
+    await storage.tools.add("sleep", TOOL.replace("echo", "sleep"))
+    async with Session(storage) as session:
+        code = "import asyncio\\nawait asyncio.gather(*[tools.sleep.call_async(text='60') for _ in range(8)])"
+        running = asyncio.create_task(session.run(code))
+        await asyncio.sleep(1)
+    await asyncio.gather(running, return_exceptions=True)
+    return zombies()
+
+async def ended_sessions():
     storage = MemoryStorage()
     await storage.tools.add("echo", TOOL)
     async with Session(storage) as session:
@@ -51,4 +65,4 @@ def test_no_zombie_is_left_to_process_1() -> None:
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == []
+    assert json.loads(done.stdout) == {"sessions": [], "zygote": []}

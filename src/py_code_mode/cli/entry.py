@@ -14,6 +14,9 @@ def main() -> NoReturn:
     """Run the command line."""
     command = sys.argv[1:2]
     if command == ["serve"]:
+        from py_code_mode.server.ending import end_at_once  # noqa: PLC0415 - see above
+
+        end_at_once()
         from py_code_mode.cli.serve import main as serve  # noqa: PLC0415 - see above
 
         sys.exit(serve(sys.argv[2:]))

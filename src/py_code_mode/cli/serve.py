@@ -31,6 +31,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
             " pip install 'py-code-mode[server]'\n"
         )
         return 2
+    from py_code_mode.server.ending import hold  # noqa: PLC0415 - an extra
     from py_code_mode.server.restart import restart_without_secrets  # noqa: PLC0415 - an extra
 
     variables = dict(os.environ if environ is None else environ)
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
         if value is not None:
             variables[variable] = value
     uid = variables.get("SERVER_UID", "")
+    hold()
     return restart_without_secrets(variables, arguments=[uid] if uid.isdigit() else [])
 
 

@@ -18,12 +18,14 @@ from py_code_mode.sessions.session import Session
 from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.redis_extra import redis_storage
+from py_code_mode.workers.hiding import hide_process
 
 log = logging.getLogger(__name__)
 
 
 def main(handed: int) -> int:
     """Serve stdin and stdout, with the settings behind a descriptor; returns the exit code."""
+    hide_process()
     with os.fdopen(handed, "rb") as file:
         variables: dict[str, str] = json.loads(file.read())
     # Standard output belongs to the protocol; everything else is said on standard error.

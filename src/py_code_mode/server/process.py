@@ -8,10 +8,9 @@ import json
 import logging
 import os
 import resource
-import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,10 @@ import uvloop
 from py_code_mode.errors import CodeModeError, ConfigurationError
 from py_code_mode.server import logs
 from py_code_mode.server.core import Core
+from py_code_mode.server.ending import ASKED
+from py_code_mode.server.orphans import orphans_buried
 from py_code_mode.settings import Settings
+from py_code_mode.workers.hiding import hide_process
 from py_code_mode.workers.launcher import Launcher, give_up_root
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def main(handed: int, uid: int = 0) -> int:
     Root becomes ``uid`` first, unless that is root's own.
     """
     launcher = give_up_root(uid, secret=handed) if uid else None
+    hide_process()
     with os.fdopen(handed, "rb") as file:
         environ: dict[str, str] = json.loads(file.read())
     try:
@@ -45,6 +48,9 @@ def main(handed: int, uid: int = 0) -> int:
         _allow_open_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, launcher))
+    except asyncio.CancelledError:
+        log.info("asked to end before there was anything to drain")
+        return 0
     except CodeModeError as error:
         sys.stderr.write(f"py-code-mode serve: {error.message}\n")
         return 2
@@ -58,22 +64,28 @@ def _allow_open_files() -> None:
 
 
 async def _serve(settings: Settings, launcher: Launcher | None) -> int:
+    starting = asyncio.current_task()
+    assert starting is not None  # noqa: S101 - we run in one
+    _when_asked(starting.cancel)
     core = Core(settings, launcher=launcher)
     with _listening(settings) as sock:
         # Opened here and not by the lifespan, so that what is wrong is one line, not a traceback.
         # The framework takes as long to load as the sessions take to start: side by side.
         made = asyncio.create_task(asyncio.to_thread(_make_server, core))
-        async with core.opened():
+        async with orphans_buried(), core.opened():
             server = await made
-            loop = asyncio.get_running_loop()
             ending: set[asyncio.Task[None]] = set()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, _begin_to_end, core, server, ending)
+            _when_asked(lambda: _begin_to_end(core, server, ending))
             host, port = sock.getsockname()[:2]
             log.info("listening on http://%s:%d", host, port)
             await server.serve([sock])
             await asyncio.gather(*ending, return_exceptions=True)
     return 0
+
+
+def _when_asked(answer: Callable[[], object]) -> None:
+    for number in ASKED:
+        asyncio.get_running_loop().add_signal_handler(number, answer)
 
 
 def _make_server(core: Core) -> Server:

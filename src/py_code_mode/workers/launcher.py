@@ -175,18 +175,24 @@ def _keep_few_capabilities() -> None:
 
 
 def _answer(sock: socket.socket) -> None:
-    children: dict[int, subprocess.Popen[bytes]] = {}
+    children: dict[int, subprocess.Popen[bytes]] = {}  # by their pidfds
     while True:
+        ready = select.select([sock.fileno(), *children], [], [])[0]
+        for pidfd in children.keys() & ready:
+            children.pop(pidfd).wait()
+            os.close(pidfd)
+        if sock.fileno() not in ready:
+            continue
         data, fds, _, _ = socket.recv_fds(sock, _MESSAGE.size, 2)
         if not data:
             return
-        for pid in [pid for pid, child in children.items() if child.poll() is not None]:
-            del children[pid]
         verb, wanted = _MESSAGE.unpack(data)
-        if verb == _KILL and wanted in children:
-            children[wanted].kill()
-        elif verb == _START:
+        if verb == _START:
             _start(sock, fds, children)
+            continue
+        for child in children.values():
+            if child.pid == wanted:
+                child.kill()
 
 
 def _start(
@@ -198,7 +204,6 @@ def _start(
         except OSError:
             sock.send(_MESSAGE.pack(_START, 0))
             return
-    children[child.pid] = child
     pidfd = os.pidfd_open(child.pid)
+    children[pidfd] = child
     socket.send_fds(sock, [_MESSAGE.pack(_START, child.pid)], [pidfd])
-    os.close(pidfd)

@@ -129,6 +129,9 @@ class Zygote:
         self._send(self._config.message())
         try:
             up = await asyncio.wait_for(self._up, _START_TIMEOUT_S)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
         except (TimeoutError, WorkerStartError):
             await self._end()
             words = self._last_words()
