@@ -36,7 +36,9 @@ class Recorder:
         return ""
 
 
-async def outcome_of(*said: bytes, authority: Recorder | None = None) -> Outcome:
+async def outcome_of(
+    *said: bytes, authority: Recorder | None = None, killed: str | None = None
+) -> Outcome:
     """Run on a guest that sends ``said`` and ends; its end is told before any of it is read."""
     worker = Worker(1, "folder", limits=Limits(), send_signal=lambda _number: None)
     ours, theirs = socket.socketpair()
@@ -47,6 +49,8 @@ async def outcome_of(*said: bytes, authority: Recorder | None = None) -> Outcome
     await asyncio.sleep(0)
     with theirs:
         theirs.sendall(b"".join(said))
+    if killed is not None:
+        worker.kill(killed)
     worker.on_exit(4)
     return await run
 
@@ -62,6 +66,16 @@ async def test_an_answer_that_was_not_read_yet_is_the_answer() -> None:
     done = {"type": "done", "id": 1, "value": 7, "parts": [], "truncated": []}
     outcome = await outcome_of(pack(done))
     assert (outcome.value, outcome.crash) == (7, None)
+
+
+async def test_an_answer_that_comes_when_it_is_being_killed_is_none() -> None:
+    """Else a run that could not be interrupted in time would say that its variables are kept."""
+    done = {"type": "done", "id": 1, "value": 7, "parts": [], "truncated": []}
+    said = [pack({"type": "output", "parts": LINES[:1]}), pack(done)]
+    outcome = await outcome_of(*said, killed="timeout")
+    assert (outcome.value, outcome.stdout) == (None, "0\n")
+    assert outcome.crash is not None
+    assert (outcome.crash.cause, outcome.crash.timed_out) == ("timeout", True)
 
 
 async def test_last_words_that_are_no_frames_are_a_violation() -> None:

@@ -214,7 +214,8 @@ class Worker(asyncio.Protocol):
             case frames.Call():
                 self._calls.start(frame, self._turn)
             case frames.Done():
-                self._running_turn("an answer").finish(frame)
+                if self._cause is None:  # else it is being killed, and its variables with it
+                    self._running_turn("an answer").finish(frame)
             case frames.Output(parts):
                 self._output(parts)
             case frames.Display(bundle):
