@@ -214,9 +214,10 @@ class Channel:
             interrupts.interruptible(self._poll.poll)
             self._read()
 
-    def _read(self, flags: int = 0) -> None:
+    def _read(self) -> None:
+        """Read what is there, and never wait: agent code may have taken it meanwhile."""
         try:
-            data = self._sock.recv(_CHUNK, flags)
+            data = self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except ConnectionError:
@@ -280,7 +281,7 @@ class Channel:
                     return  # a thread leads: it reads for this loop too
                 self._leader = turn
             try:
-                self._read(socket.MSG_DONTWAIT)
+                self._read()
             finally:
                 self._step_down(turn)
 
