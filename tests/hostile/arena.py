@@ -124,7 +124,9 @@ class Arena:
 
     def started_with(self, pid: int) -> set[str]:
         """Return which secrets a process's command line and environment show to the host."""
-        shown = Path(f"/proc/{pid}/cmdline").read_text() + Path(f"/proc/{pid}/environ").read_text()
+        shown = Path(f"/proc/{pid}/cmdline").read_text()
+        if not self.is_hidden(pid):
+            shown += Path(f"/proc/{pid}/environ").read_text()
         values = {value for value in os.environ.values() if len(value) > 20}
         # A folder is no secret, and the interpreter's path may begin with it.
         secret = {CANARY, *(value for value in values if not os.path.exists(value))}
@@ -134,6 +136,14 @@ class Arena:
         """Return the open descriptors of a process and what they are."""
         base = f"/proc/{pid}/fd"
         return {int(fd): os.readlink(f"{base}/{fd}") for fd in os.listdir(base)}
+
+    def is_hidden(self, pid: int) -> bool:
+        """Say whether the kernel keeps even the host from looking into a process."""
+        try:
+            Path(f"/proc/{pid}/environ").read_bytes()
+        except PermissionError:
+            return True
+        return False
 
     async def folders_are_those_of_workers(self) -> bool:
         """Say whether every folder below the root is that of a living worker, within seconds."""

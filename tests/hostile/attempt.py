@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, Final
 
+from hostile.rights import have, is_root_without_any
 from py_code_mode.models import RunResult
 
 #: What every attempt finds defined.
@@ -15,6 +16,8 @@ PRELUDE: Final = (Path(__file__).parent / "prelude.py").read_text(encoding="utf-
 
 #: How a refusal reads: by the filter, by Landlock or file modes, by a call that is not there.
 REFUSED: Final = frozenset({"EPERM", "EACCES", "ENOSYS"})
+#: What a read-only system says before anybody else is asked.
+READ_ONLY: Final = frozenset({"EROFS"} if os.statvfs("/usr").f_flag & os.ST_RDONLY else ())
 #: How the end of a worker reads, and a run that only the kill could end.
 CRASHED: Final = frozenset({"lost: WorkerCrashed"})
 TIMED_OUT: Final = frozenset({"lost: ExecutionTimeoutError"})
@@ -26,7 +29,8 @@ ANY: Final = frozenset({"any"})
 class Setup:
     """One way the kernel may confine a guest; ``command`` is put before the zygote's interpreter.
 
-    With ``egress``, the guest may connect to where ``names.py`` says.
+    With ``egress``, the guest may connect to where ``names.py`` says. ``possible`` says whether this
+    process has what making it takes; for root, that is up to its container.
     """
 
     name: str
@@ -35,21 +39,35 @@ class Setup:
     max_landlock_abi: int = 99
     needs_root: bool = True
     egress: bool = False
+    possible: bool = True
 
 
-OWN_UID: Final = Setup("own-uid", "A")
+_OWN_UIDS: Final = have("CHOWN", "KILL", "SETGID", "SETUID")
+#: To become another, and to look into its folders all the same.
+_ANOTHER: Final = os.geteuid() != 0 or have("SETGID", "SETUID", "DAC_OVERRIDE")
+_NONE: Final = is_root_without_any()
+
+OWN_UID: Final = Setup("own-uid", "A", possible=_OWN_UIDS)
 NO_CAPABILITIES: Final = Setup(
-    "root-without-capabilities", "B", ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    "root-without-capabilities",
+    "B",
+    () if _NONE else ("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+    possible=_NONE or have("SETPCAP"),
 )
 UNPRIVILEGED: Final = Setup(
     "unprivileged",
     "B",
     ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else (),
     needs_root=False,
+    possible=_ANOTHER,
 )
-ABI_1: Final = Setup("landlock-abi-1", "B", UNPRIVILEGED.command, 1, needs_root=False)
-ABI_3: Final = Setup("landlock-abi-3", "B", UNPRIVILEGED.command, 3, needs_root=False)
-NO_LANDLOCK: Final = Setup("no-landlock", "C", max_landlock_abi=0)
+#: Of older kernels: with one uid for all, as that of root in name alone is too.
+_OLDER: Final = replace(
+    UNPRIVILEGED, command=() if _NONE else UNPRIVILEGED.command, possible=_NONE or _ANOTHER
+)
+ABI_1: Final = replace(_OLDER, name="landlock-abi-1", max_landlock_abi=1)
+ABI_3: Final = replace(_OLDER, name="landlock-abi-3", max_landlock_abi=3)
+NO_LANDLOCK: Final = Setup("no-landlock", "C", max_landlock_abi=0, possible=_OWN_UIDS)
 
 MAIN: Final = (OWN_UID, NO_CAPABILITIES, UNPRIVILEGED)
 ALL: Final = (*MAIN, ABI_1, ABI_3, NO_LANDLOCK)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -16,14 +17,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     module = metafunc.module
     setups: tuple[Setup, ...] = getattr(module, "SETUPS", MAIN)
     if "ground" in metafunc.fixturenames:
-        marked = [
-            pytest.param(setup, id=setup.name, marks=[pytest.mark.root] * setup.needs_root)
-            for setup in setups
-        ]
+        marked = [pytest.param(setup, id=setup.name, marks=[*_marks(setup)]) for setup in setups]
         metafunc.parametrize("ground", marked, indirect=True)
     if "attempt" in metafunc.fixturenames:
         cases = [pytest.param(a, id=a.name.replace(" ", "_")) for a in module.ATTEMPTS]
         metafunc.parametrize("attempt", cases)
+
+
+def _marks(setup: Setup) -> Iterator[pytest.MarkDecorator]:
+    if setup.needs_root:
+        yield pytest.mark.root
+    if os.geteuid() == 0 and not setup.possible:
+        yield pytest.mark.skip(reason=f"this root may not make the set-up {setup.name}")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hostile.arena import Arena
-from hostile.attempt import ALL, REFUSED, WITH_LANDLOCK, Attempt
+from hostile.attempt import ALL, READ_ONLY, REFUSED, WITH_LANDLOCK, Attempt
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETUPS = ALL
@@ -93,7 +93,7 @@ ATTEMPTS = (
          (os.__file__, m.__file__, sys.executable, "/etc/ld.so.preload", "/etc/passwd",
           os.path.dirname(m.__file__) + "/evil.pth", "/usr/lib/evil", "/usr/local/lib/evil")]
         """,
-        REFUSED | {"ETXTBSY"},  # said before anything else of a program that runs
+        REFUSED | READ_ONLY | {"ETXTBSY"},  # said before anything else of a program that runs
     ),
     Attempt(
         "writes where everybody may",
