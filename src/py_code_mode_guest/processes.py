@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Iterator
 
 
-def end_group(leader: int, spared: Set[int]) -> None:
+def end_group(leader: int, spared: Callable[[int], bool]) -> None:
     """Kill what a jail left, told by an orphan of it that has ended and is not reaped yet.
 
     The leader of a program's group is a zombie and its jail's own child (``jail.py``): it is an
@@ -21,7 +21,7 @@ def end_group(leader: int, spared: Set[int]) -> None:
     """
     if os.getpgid(leader) != leader:
         return
-    kill_groups(each for each in (os.getsid(leader), leader) if each not in spared)
+    kill_groups(each for each in (os.getsid(leader), leader) if not spared(each))
 
 
 def kill_groups(groups: Iterable[int]) -> None:
@@ -37,10 +37,10 @@ def groups_of(jail: int) -> set[int]:
     Some kernels do not list children; what is missing here ends with :func:`end_group`.
     """
     groups = set()
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{jail}/task"):
-            with open(f"/proc/{jail}/task/{thread}/children", encoding="ascii") as file:
-                groups |= {os.getpgid(int(child)) for child in file.read().split()}
+    for child in _children(jail):
+        with contextlib.suppress(ProcessLookupError):  # it has just been reaped
+            if os.getsid(child) == jail:  # and its number is nobody else's
+                groups.add(os.getpgid(child))
     return groups - {jail}
 
 
@@ -48,3 +48,14 @@ def threads_in_all() -> int:
     """Return how many threads the machine has."""
     with open("/proc/loadavg", encoding="ascii") as file:
         return int(file.read().split()[3].partition("/")[2])
+
+
+def _children(process: int) -> Iterator[int]:
+    """Yield the children of all threads of a process."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with (
+                contextlib.suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{process}/task/{thread}/children", encoding="ascii") as file,
+            ):
+                yield from map(int, file.read().split())

@@ -108,13 +108,16 @@ class Zygote:
 
     def _on_signal(self, message: dict[str, Any], _fds: list[int]) -> None:
         for pid, worker_id in self._workers.items():
-            # Ours until reaped here, so the pid cannot be another process's.
             if worker_id == message["id"]:
-                is_end = pid in self._jails and message["signal"] == signal.SIGKILL
-                groups = groups_of(pid) if is_end else ()
-                os.kill(pid, message["signal"])
-                # Before it has ended: among thousands of its programs it may wait long for a core.
-                kill_groups(groups)
+                self._signal(pid, message["signal"])
+
+    def _signal(self, pid: int, number: int) -> None:
+        """Signal a worker or a jail: ours until reaped, so the pid cannot be another process's."""
+        is_end = pid in self._jails and number == signal.SIGKILL
+        groups = groups_of(pid) if is_end else ()
+        os.kill(pid, number)
+        # Before it has ended: among thousands of its programs it may wait long for a core.
+        kill_groups(groups)
 
     def _on_measure(self, message: dict[str, Any], _fds: list[int]) -> None:
         """In a child: a walk may be slow, and as the folder's owner nothing is out of bounds."""
@@ -168,7 +171,7 @@ class Zygote:
     def _bury(self, pid: int) -> None:
         """Take the exit of a child, which may be an orphan that a jail left."""
         if pid not in self._workers and pid not in self._helpers:
-            end_group(pid, spared=self._workers.keys() - self._jails)
+            end_group(pid, spared=self._is_worker)
         status = os.waitpid(pid, 0)[1]
         self._helpers.discard(pid)
         self._jails.discard(pid)
@@ -176,6 +179,9 @@ class Zygote:
         if worker_id is not None:
             code = os.waitstatus_to_exitcode(status)
             self._send({"type": "exited", "id": worker_id, "exit_code": code})
+
+    def _is_worker(self, pid: int) -> bool:
+        return pid in self._workers and pid not in self._jails
 
     def _send(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
         try:
@@ -190,7 +196,7 @@ class Zygote:
         signal.set_wakeup_fd(-1)
         for pid in self._workers:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                self._signal(pid, signal.SIGKILL)
         for pid in (*self._workers, *self._helpers):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
