@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from py_code_mode.errors import ConfigurationError
 from py_code_mode.models import MIB, Limits
 from py_code_mode.search.choose import choose_embedder
-from py_code_mode.store.config_folder import ConfigFolder
+from py_code_mode.store.config_folder import check_config_folder
 from py_code_mode.store.redis_extra import check_redis_url
 from py_code_mode.store.redis_keys import RedisKeys
 from py_code_mode.workers.egress import EgressPolicy
@@ -222,7 +222,7 @@ class Settings:
             "REDIS_PREFIX": lambda: RedisKeys(self.redis_prefix),
         }
         if self.config_path:
-            uses["CONFIG_PATH"] = lambda: ConfigFolder(self.config_path)
+            uses["CONFIG_PATH"] = lambda: check_config_folder(self.config_path)
         if self.work_dir:
             uses["WORK_DIR"] = lambda: _check_work_dir(self.work_dir)
         if self.redis_url:

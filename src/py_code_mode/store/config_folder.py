@@ -54,11 +54,7 @@ class ConfigFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Read the folder. Raises ConfigurationError where it is none."""
-        self.path = os.path.abspath(os.fspath(path))
-        if not os.path.isdir(self.path):
-            raise ConfigurationError(
-                f"CONFIG_PATH: {self.path} is no folder; mount one with tools/ and skills/ there"
-            )
+        self.path = check_config_folder(path)
         self._told: set[str] = set()
         self._token = ""
         self._contents = Contents({}, {}, "")
@@ -135,6 +131,16 @@ class ConfigFolder:
         if what not in self._told:
             self._told.add(what)
             _log.warning("CONFIG_PATH %s: %s", self.path, what)
+
+
+def check_config_folder(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path of a folder. Raises ConfigurationError where it is none."""
+    absolute = os.path.abspath(os.fspath(path))
+    if not os.path.isdir(absolute):
+        raise ConfigurationError(
+            f"CONFIG_PATH: {absolute} is no folder; mount one with tools/ and skills/ there"
+        )
+    return absolute
 
 
 def _token(paths: list[tuple[str, str]]) -> str:

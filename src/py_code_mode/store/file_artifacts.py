@@ -16,7 +16,7 @@ from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager,
 from typing import Any
 
 from py_code_mode.errors import StorageUnavailableError
-from py_code_mode.store.base import StoredArtifact
+from py_code_mode.store.base import OpenArtifact, StoredArtifact
 from py_code_mode.store.draft import Draft
 from py_code_mode.store.file_artifact_records import (
     MAX_RECORDS_BYTES,
@@ -127,9 +127,7 @@ class FileArtifacts:
         return await asyncio.to_thread(self._get, name, segments, with_body=True)
 
     @asynccontextmanager
-    async def sending(
-        self, name: str
-    ) -> AsyncIterator[tuple[StoredArtifact, AsyncIterator[bytes]]]:
+    async def sending(self, name: str) -> AsyncIterator[OpenArtifact]:
         """Open ``name``: its record, and its body in pieces. Raises as ``get``."""
         stored, file = await asyncio.to_thread(self._opened, name, artifact_segments(name))
         with file:

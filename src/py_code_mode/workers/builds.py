@@ -61,9 +61,10 @@ class Builds:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[BuildJail]:
         """Give a jail that nothing else uses. Raises WorkerStartError."""
+        script = await asyncio.to_thread(_BUILD.read_text, encoding="utf-8")
         worker = await self._pool.checkout()
         try:
-            yield BuildJail(self._pool, worker, disk_mb=self._disk_mb)
+            yield BuildJail(self._pool, worker, script, disk_mb=self._disk_mb)
         finally:
             self._pool.discard(worker)
 
@@ -71,9 +72,10 @@ class Builds:
 class BuildJail:
     """One jail for one build."""
 
-    def __init__(self, pool: Pool, worker: Worker, *, disk_mb: int) -> None:
+    def __init__(self, pool: Pool, worker: Worker, script: str, *, disk_mb: int) -> None:
         self._pool = pool
         self._worker = worker
+        self._script = script
         self._disk_mb = disk_mb
 
     async def step(
@@ -83,9 +85,8 @@ class BuildJail:
 
         One that fills the disk is ended, and says so as its ``reason``. Raises WorkerStartError.
         """
-        script = await asyncio.to_thread(_BUILD.read_text, encoding="utf-8")
         program = Program(
-            argv=(_PYTHON, "-I", "-c", script, *arguments),
+            argv=(_PYTHON, "-I", "-c", self._script, *arguments),
             env=_ENVIRONMENT,
             stdin=stdin,
             timeout_s=timeout_s,
