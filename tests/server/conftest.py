@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from redis_server import RedisServer, redis_prefix, redis_servers, shared_redis_url
+from redis_server import RedisServer, RedisSource, redis_prefix, redis_servers, shared_redis_url
 
 from .serving import Client, Place, Server, place
 
@@ -48,6 +48,21 @@ def own() -> Iterator[Place]:
     """A place for servers of this test alone."""
     with place() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of this file alone."""
+    source = RedisSource(tmp_path_factory.mktemp("redis"))
+    yield source.start()
+    source.stop()
+
+
+@pytest.fixture(scope="module")
+def replicas(redis: RedisServer) -> Iterator[tuple[Server, Server]]:
+    """Two servers on that Redis."""
+    with place() as one, place() as two:
+        yield one.start(REDIS_URL=redis.url), two.start(REDIS_URL=redis.url)
 
 
 def fill(store: Path) -> None:

@@ -11,27 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from redis_server import RedisServer, RedisSource
+from redis_server import RedisServer
 
 from .raw import AUTHORIZED, connected, post
-from .serving import Client, Place, Server, code_of, eventually, meanwhile, place, together
+from .serving import Client, Place, Server, code_of, eventually, meanwhile, together
 
 COUNT = (
     "artifacts.save('{name}', artifacts.load('{name}') + 1 if artifacts.exists('{name}') else 1)"
 )
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    source = RedisSource(tmp_path_factory.mktemp("redis"))
-    yield source.start()
-    source.stop()
-
-
-@pytest.fixture(scope="module")
-def replicas(redis: RedisServer) -> Iterator[tuple[Server, Server]]:
-    with place() as one, place() as two:
-        yield one.start(REDIS_URL=redis.url), two.start(REDIS_URL=redis.url)
 
 
 @pytest.fixture

@@ -7,22 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from redis_server import RedisServer, RedisSource
+from redis_server import RedisServer
 
-from .serving import Client, Place, Server, code_of, eventually, meanwhile, place
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    source = RedisSource(tmp_path_factory.mktemp("redis"))
-    yield source.start()
-    source.stop()
-
-
-@pytest.fixture(scope="module")
-def replicas(redis: RedisServer) -> Iterator[tuple[Server, Server]]:
-    with place() as one, place() as two:
-        yield one.start(REDIS_URL=redis.url), two.start(REDIS_URL=redis.url)
+from .serving import Client, Place, Server, code_of, eventually, meanwhile
 
 
 @pytest.fixture
