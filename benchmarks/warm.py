@@ -11,7 +11,7 @@ from benchmarks.results import Results
 from benchmarks.sampling import MS, Case, Counts, Tally, interleave
 from benchmarks.workbench import ONE_PLUS_ONE, new_pool, new_worker, one_core, run
 from py_code_mode import MemoryStorage, Session
-from py_code_mode.workers.frames import run_frame
+from py_code_mode.workers.outgoing import run_frame
 from py_code_mode_guest.wire import pack
 
 GROUP = "A run in a session that is there (`1+1`)"

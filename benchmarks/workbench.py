@@ -12,6 +12,7 @@ from py_code_mode.models import Limits, SessionId
 from py_code_mode.services.registry import Services
 from py_code_mode.sessions.authority import SessionAuthority
 from py_code_mode.sessions.session import PRELOAD
+from py_code_mode.workers.authority import MakeRoom
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.process import Worker
 from py_code_mode.workers.turn import Outcome
@@ -31,7 +32,13 @@ class Bench:
         return {"bench": [{"name": "nothing", "signature": "() -> None", "doc": "Nothing."}]}
 
     async def call(
-        self, _namespace: str, _operation: str, _args: list[Any], _kwargs: dict[str, Any]
+        self,
+        _namespace: str,
+        _operation: str,
+        _args: list[Any],
+        _kwargs: dict[str, Any],
+        *,
+        room: MakeRoom,
     ) -> Any:
         """Return None."""
         return None

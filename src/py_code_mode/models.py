@@ -31,6 +31,7 @@ class Limits:
     max_code_bytes: int = MIB
     max_artifact_bytes: int = 64_000_000  # what fits one frame from the guest
     max_pending_calls: int = 64
+    calls_memory_mb: int = 256  # large calls and answers of all sessions, in the host
     max_tool_calls: int = 1000  # of one run
     max_queue: int = 16
     max_sessions: int = 200

@@ -12,7 +12,7 @@ import sys
 from typing import Any, Final
 
 from py_code_mode_guest.records import Blob
-from py_code_mode_guest.values import UnencodableError
+from py_code_mode_guest.values import UnencodableError, is_exact
 
 DATAFRAME: Final = "application/vnd.py-code-mode.dataframe+json"
 PNG: Final = "image/png"
@@ -35,11 +35,29 @@ def decode(blob: Blob) -> Any:
     """Return the value of a Blob; its bytes where the library for its type is not installed."""
     decoder = {DATAFRAME: _read_dataframe, PNG: _read_image}.get(blob.media_type)
     if decoder is None:
-        return blob.body
+        return _read_text(blob)
     try:
         return decoder(blob.body)
     except ImportError:
         return blob.body
+
+
+def _read_text(blob: Blob) -> Any:
+    """Return text and JSON as the host does, which leaves large ones to the session."""
+    kind = blob.media_type.partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.startswith("text/"):
+        return blob.body
+    try:
+        text = blob.body.decode()
+    except UnicodeDecodeError:
+        return blob.body
+    if kind != "application/json":
+        return text
+    try:
+        value = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return text
+    return value if is_exact(value) else text
 
 
 def _write_dataframe(frame: Any) -> Blob:

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from py_code_mode_guest import interrupts
-from py_code_mode_guest.wire import Channel
+from py_code_mode_guest.channel import Channel
 
 _TOKEN: Final = struct.Struct("<Q")
 _FD: Final = struct.Struct("=i")

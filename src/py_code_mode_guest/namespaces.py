@@ -10,9 +10,9 @@ import difflib
 from typing import Any, NoReturn
 
 from py_code_mode_guest import blobs, errors
+from py_code_mode_guest.channel import Channel
 from py_code_mode_guest.records import Blob, Record
 from py_code_mode_guest.values import TooLargeError, UnencodableError, encode_argument
-from py_code_mode_guest.wire import Channel
 
 
 class Operation:

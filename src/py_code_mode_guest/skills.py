@@ -9,10 +9,10 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from py_code_mode_guest import errors, tracebacks
+from py_code_mode_guest.channel import Channel
 from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace
 from py_code_mode_guest.records import Record
-from py_code_mode_guest.wire import Channel
 
 MAX_DEPTH: Final = 20
 

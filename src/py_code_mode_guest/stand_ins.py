@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from py_code_mode_guest.channel import Channel
 from py_code_mode_guest.egress import Broker, Grants
 from py_code_mode_guest.lookups import Lookups, host_and_port
 from py_code_mode_guest.refusals import ONLY_TCP
-from py_code_mode_guest.wire import Channel
 
 _INET: Final = (socket.AF_INET, socket.AF_INET6)
 #: Flags that Linux lets stand in the type of a socket.

@@ -10,10 +10,10 @@ import difflib
 from typing import Any, Final
 
 from py_code_mode_guest import errors
+from py_code_mode_guest.channel import Channel
 from py_code_mode_guest.namespaces import Namespace, Operation
 from py_code_mode_guest.records import Record
 from py_code_mode_guest.values import TooLargeError, UnencodableError, encode_argument
-from py_code_mode_guest.wire import Channel
 
 #: The host's operations that these proxies speak through; a tool may have the same name.
 _CALL, _DESCRIBE = "call", "describe"

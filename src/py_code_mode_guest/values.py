@@ -69,6 +69,19 @@ def encode_argument(
         ) from None
 
 
+def is_exact(value: Any) -> bool:
+    """Tell whether a value made of JSON types can be saved and given back equal."""
+
+    def other(_item: Any, _path: str, _depth: int) -> Any:
+        raise UnencodableError
+
+    try:
+        _Encoder(other, exact=True, lenient=False, budget=math.inf).encode(value, "", 0)
+    except (UnencodableError, _Unshaped):
+        return False
+    return True
+
+
 def encode_result(value: Any, max_bytes: int) -> tuple[Any, bool]:
     """Return a run's value for the wire and whether it was cut; never refuses.
 

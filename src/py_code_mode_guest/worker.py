@@ -12,6 +12,7 @@ import types
 from typing import Any, Final
 
 from py_code_mode_guest import errors, interrupts, refusals, tracebacks
+from py_code_mode_guest.channel import Channel
 from py_code_mode_guest.confine import Confinement, confine_worker
 from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace, Operation
@@ -22,7 +23,7 @@ from py_code_mode_guest.skills import Invoke, Skill, Skills
 from py_code_mode_guest.texts import printable
 from py_code_mode_guest.tools import Tools
 from py_code_mode_guest.values import encode_result
-from py_code_mode_guest.wire import Channel, pack
+from py_code_mode_guest.wire import pack
 
 
 def main(

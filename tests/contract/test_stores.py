@@ -329,6 +329,16 @@ async def test_a_body_comes_back_byte_for_byte(store: Store, body: bytes) -> Non
     assert await store.artifacts.read("x") == (saved, body)
 
 
+async def test_a_body_that_is_too_large_for_the_reader_is_not_read(store: Store) -> None:
+    saved = await store.artifacts.add("x", b"12345", metadata={"a": 1})
+    assert await store.artifacts.read_at_most("x", 5) == (saved, b"12345")
+    assert await store.artifacts.read_at_most("x", 4) == (saved, None)
+    empty = await store.artifacts.add("empty", b"")
+    assert await store.artifacts.read_at_most("empty", 0) == (empty, b"")
+    with pytest.raises(ArtifactNotFoundError):
+        await store.artifacts.read_at_most("absent", 5)
+
+
 async def test_saving_an_artifact_again_replaces_body_and_record(store: Store) -> None:
     await store.artifacts.add("x", b"one", media_type="text/plain", metadata={"a": 1})
     saved = await store.artifacts.add("x", b"three", description="3")

@@ -18,7 +18,7 @@ from py_code_mode.models import ProgramEnd
 from py_code_mode.services.dispatch import Dispatcher
 from py_code_mode.services.tools import ToolsService
 from py_code_mode.store.memory import MemoryTools
-from py_code_mode.workers import frames
+from py_code_mode.workers import frames, outgoing
 from py_code_mode_guest.records import Record, ext_hook
 from py_code_mode_guest.tools import Tool, Tools
 from py_code_mode_guest.wire import HEADER, MAX_FRAME_BYTES, pack
@@ -57,16 +57,17 @@ class Line:
 
     async def call_async(self, message: dict[str, Any]) -> dict[str, Any]:
         self.calls += 1
-        sent = bytearray(pack({**message, "type": "call", "id": self.calls}))
-        call = frames.take_frame(sent, MAX_FRAME_BYTES, MAX_FRAME_BYTES)
+        sent = pack({**message, "type": "call", "id": self.calls})[HEADER.size :]
+        limits = frames.FrameLimits(said=MAX_FRAME_BYTES, structure=MAX_FRAME_BYTES)
+        call = frames.read_frame(memoryview(sent), limits)
         assert isinstance(call, frames.Call)
         try:
             value = await self._door.call(
                 call.namespace, call.operation, call.args, call.kwargs, caller=caller(self._jail)
             )
-            reply = frames.reply_frame(call.id, value)
+            reply = outgoing.reply_frame(call.id, value)
         except CodeModeError as error:
-            reply = frames.error_frame(call.id, error)
+            reply = outgoing.error_frame(call.id, error)
         answer: dict[str, Any] = msgpack.unpackb(reply[HEADER.size :], ext_hook=ext_hook)
         return answer
 

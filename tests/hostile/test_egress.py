@@ -22,7 +22,7 @@ def ask(operation="connect", **changes):
     return channel().call(message).get("value")
 def channel():
     import gc
-    from py_code_mode_guest.wire import Channel
+    from py_code_mode_guest.channel import Channel
     return next(one for one in gc.get_objects() if type(one) is Channel)
 def said(answer):
     return errno.errorcode.get(answer.get("errno"), "done: " + str(answer))

@@ -42,8 +42,8 @@ ATTEMPTS = (
         "reads the source of the guest, which is no secret",
         "nothing: tracebacks and inspect show it",
         """
-        import py_code_mode_guest.wire as wire
-        "done" if "class Channel" in open(wire.__file__).read() else "other"
+        import py_code_mode_guest.channel as channel
+        "done" if "class Channel" in open(channel.__file__).read() else "other"
         """,
         frozenset({"done"}),
     ),

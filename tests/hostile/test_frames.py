@@ -281,6 +281,42 @@ ATTEMPTS = (
         growth_mb=160,
     ),
     Attempt(
+        "asks 12 times at once for an artifact of 40 MB",
+        "large answers are made one at a time, within the memory of all guests",
+        """
+        artifacts.save("big", bytes(40_000_000))
+        send(b"".join(frame(call(id=10**6 + i, operation="load", args=["big"])) for i in range(12)))
+        time.sleep(1.5); "fine"
+        """,
+        FINE | CRASHED,
+        timeout_s=10.0,
+        growth_mb=320,
+    ),
+    Attempt(
+        "saves JSON that takes forty times its size when it is read",
+        "a session reads its JSON itself, with its own memory",
+        """
+        from py_code_mode_guest.records import Blob
+        import msgpack
+        body = b"[" + b"[]," * 15_000_000 + b"[]]"
+        blob = msgpack.ExtType(3, bytes([16]) + b"application/json" + body)
+        send(frame(call(id=10**6, operation="save", args=["deep", blob])))
+        tried(lambda: artifacts.load("deep"))
+        """,
+        frozenset({"MemoryError"}),
+        timeout_s=20.0,
+        growth_mb=256,
+    ),
+    Attempt(
+        "makes the host look at a hundred thousand arguments beside a large one",
+        CHECKED,
+        """
+        send(frame(call(args=[bytes(3 << 20), *[1] * 200_000])))
+        time.sleep(1); "alive"
+        """,
+        CRASHED,
+    ),
+    Attempt(
         "floods its socket with descriptors",
         "the host takes none, and the kernel counts those under way",
         """

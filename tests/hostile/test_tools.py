@@ -125,7 +125,7 @@ ATTEMPTS = (
     ),
     Attempt(
         "calls a tool 40 times with 10 MB of standard input at once",
-        "no more calls are read while those under way hold 64 MiB",
+        "no more calls are read while those under way hold 8 MiB",
         """
         large = frame(call(namespace="tools", operation="call", kwargs={
             "name": "size", "callable": None, "arguments": {}, "large": b"x" * 10_000_000,

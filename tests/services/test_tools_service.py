@@ -17,7 +17,6 @@ from py_code_mode.models import ProgramEnd
 from py_code_mode.services.dispatch import Dispatcher
 from py_code_mode.services.tools import ToolsService
 from py_code_mode.store.memory import MemoryTools
-from py_code_mode.tools.base import Caller
 from tools.jails import RecordingJail, caller
 
 SAY = """\
@@ -185,7 +184,7 @@ async def test_a_call_needs_a_session_and_nobody_can_bring_their_own(door: Dispa
     assert caught.value.message == (
         "tools.call() works only from a session, whose folder and limits it uses"
     )
-    ours = Caller(RecordingJail(), lambda: 1)
+    ours = caller(RecordingJail())
     with pytest.raises(InvalidArgumentError, match=r"tools\.call\(\) has no parameter 'caller'"):
         await door.call("tools", "call", [], {**asked, "caller": None}, caller=ours)
     with pytest.raises(InvalidArgumentError, match="takes at most 6 arguments, 7 were given"):

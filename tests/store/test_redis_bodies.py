@@ -52,6 +52,8 @@ async def test_only_bodies_over_the_limit_are_files_with_names_by_chance(
     assert len(file.name) == 32
     assert set(file.name) <= set("0123456789abcdef")
     assert await storage.artifacts.read("Large/body.bin") == (saved, LARGE)
+    assert await storage.artifacts.read_at_most("Large/body.bin", len(LARGE)) == (saved, LARGE)
+    assert await storage.artifacts.read_at_most("Large/body.bin", len(LARGE) - 1) == (saved, None)
 
 
 async def test_a_replaced_or_removed_body_leaves_no_file(

@@ -209,6 +209,7 @@ async def test_a_key_of_another_type_is_named(
         "artifacts:x": [
             lambda: storage.artifacts.get("x"),
             lambda: storage.artifacts.read("x"),
+            lambda: storage.artifacts.read_at_most("x", 1),
             lambda: storage.artifacts.add("x", b""),
             lambda: storage.artifacts.add("x", b"x" * 100_000),
             lambda: storage.artifacts.remove("x"),

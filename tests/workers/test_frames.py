@@ -15,24 +15,33 @@ from py_code_mode.workers.frames import (
     Call,
     Display,
     Done,
+    FrameLimits,
     Output,
     Ready,
     ViolationError,
-    error_frame,
-    reply_frame,
-    take_frame,
+    read_frame,
 )
+from py_code_mode.workers.outgoing import error_frame, reply_frame
 from py_code_mode_guest.records import Record, ext_hook
-from py_code_mode_guest.wire import EXT_BLOB, EXT_INTEGER, EXT_RECORD, HEADER, pack, pack_blob
+from py_code_mode_guest.wire import (
+    EXT_BLOB,
+    EXT_INTEGER,
+    EXT_RECORD,
+    HEADER,
+    MAX_STRUCTURE_BYTES,
+    pack,
+    pack_blob,
+)
 
 DONE = {"type": "done", "id": 1, "value": None, "parts": [], "truncated": []}
+LIMITS = FrameLimits(said=1_000_000, structure=3_000_000)
 CALL: dict[str, Any] = {
     "type": "call", "id": 1, "namespace": "n", "operation": "o", "args": [], "kwargs": {},
 }  # fmt: skip
 
 
 def take(message: object) -> object:
-    return take_frame(bytearray(pack(message)), 1_000_000, 1_000_000)
+    return read_frame(memoryview(pack(message))[HEADER.size :], LIMITS)
 
 
 def test_well_formed_frames_are_read() -> None:
@@ -46,14 +55,6 @@ def test_well_formed_frames_are_read() -> None:
     blob = msgpack.ExtType(EXT_BLOB, pack_blob("a/b", b"x"))
     call = take({**CALL, "args": [big, blob], "kwargs": {"k": [1.5]}})
     assert call == Call(1, "n", "o", [10**30, Blob("a/b", b"x")], {"k": [1.5]})
-
-
-def test_an_incomplete_frame_waits_for_the_rest() -> None:
-    frame = pack(DONE)
-    for cut in range(len(frame)):
-        received = bytearray(frame[:cut])
-        assert take_frame(received, 1_000_000, 1_000_000) is None
-        assert received == frame[:cut]
 
 
 def nested(depth: int) -> Any:
@@ -92,16 +93,67 @@ def test_anything_else_is_a_violation(message: object) -> None:
         take(message)
 
 
-def test_a_frame_over_the_limit_is_a_violation_before_it_arrives() -> None:
-    with pytest.raises(ViolationError, match="bytes"):
-        take_frame(bytearray(HEADER.pack(0xFFFFFFFF)), 1_000_000, 1_000_000)
+def test_text_and_displays_may_be_large_where_the_operator_allows_it() -> None:
+    limits = FrameLimits(said=30_000_000, structure=MAX_STRUCTURE_BYTES)
+    text = "x" * (3 * MAX_STRUCTURE_BYTES)
+    for message in (
+        {"type": "output", "parts": [["stdout", "a"], ["stderr", text]]},
+        {"type": "display", "bundle": {"image/png": text.encode(), "text/plain": "p"}},
+        {**DONE, "value": text, "parts": [["stdout", text]]},
+    ):
+        frame = read_frame(memoryview(pack(message))[HEADER.size :], limits)
+        assert isinstance(frame, (Output, Display, Done))
+
+
+def test_a_value_may_have_the_structure_that_the_operator_allows() -> None:
+    items = [1] * (MAX_STRUCTURE_BYTES + 1)
+    body = memoryview(pack({**DONE, "value": items}))[HEADER.size :]
+    frame = read_frame(body, FrameLimits(said=30_000_000, structure=MAX_STRUCTURE_BYTES + 10))
+    assert isinstance(frame, Done)
+    assert len(frame.value) == len(items)
+    with pytest.raises(ViolationError, match="TooStructuredError"):
+        read_frame(body, FrameLimits(said=30_000_000, structure=MAX_STRUCTURE_BYTES))
+
+
+LARGE = b"x" * MAX_STRUCTURE_BYTES
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {**CALL, "args": [LARGE, [1] * MAX_STRUCTURE_BYTES]},
+        {**CALL, "args": [LARGE, *[1] * 200_000]},
+        {**CALL, "args": [LARGE, *["text"] * 200_000]},
+        {**CALL, "args": [LARGE], "kwargs": {str(n): n for n in range(200_000)}},
+        {**CALL, **{str(n): n for n in range(100)}, "args": [LARGE]},
+        {"type": "output", "parts": [["stdout", "x"]] * 300_000},
+    ],
+    ids=["a list", "numbers", "texts", "names", "fields", "parts"],
+)
+def test_a_large_frame_of_many_things_is_a_violation(message: dict[str, Any]) -> None:
+    """What is counted one by one is bounded, so that no frame holds the event loop for long."""
+    with pytest.raises(ViolationError, match="TooStructuredError"):
+        read_frame(memoryview(pack(message))[HEADER.size :], LIMITS)
+
+
+def test_a_call_weighs_what_its_arguments_take_in_memory() -> None:
+    weights = []
+    arguments: list[Any] = [b"x" * 1000, "x" * 1000, "x" * 999 + "\U0001f600", [[]] * 1000]
+    for argument in arguments:
+        call = take({**CALL, "args": [argument]})
+        assert isinstance(call, Call)
+        weights.append(call.weight)
+    raw, ascii_, wide, lists = weights
+    assert 1000 < raw < 2000
+    assert 1000 < ascii_ < 2000
+    assert 4000 < wide < 5000  # one such character and all take four bytes
+    assert 56_000 < lists < 90_000
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_parser_raise_anything_else(body: bytes) -> None:
-    received = bytearray(HEADER.pack(len(body)) + body)
     try:
-        take_frame(received, 1_000_000, 1_000_000)
+        read_frame(memoryview(body), LIMITS)
     except ViolationError:
         return
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from py_code_mode.models import Limits
+from py_code_mode.workers.authority import MakeRoom
+from py_code_mode.workers.memory import Memory
 from py_code_mode.workers.process import Worker
 from py_code_mode.workers.turn import Outcome
 from py_code_mode_guest.wire import pack
@@ -25,7 +27,13 @@ class Recorder:
         return {}
 
     async def call(
-        self, namespace: str, operation: str, args: list[Any], kwargs: dict[str, Any]
+        self,
+        namespace: str,
+        operation: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        *,
+        room: MakeRoom,
     ) -> Any:
         self.asked.append(f"{namespace}.{operation}({args}, {kwargs})")
 
@@ -40,10 +48,12 @@ async def outcome_of(
     *said: bytes, authority: Recorder | None = None, killed: str | None = None
 ) -> Outcome:
     """Run on a guest that sends ``said`` and ends; its end is told before any of it is read."""
-    worker = Worker(1, "folder", limits=Limits(), send_signal=lambda _number: None)
+    worker = Worker(
+        1, "folder", limits=Limits(), memory=Memory(1 << 20), send_signal=lambda _number: None
+    )
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    await asyncio.get_running_loop().create_connection(lambda: worker, sock=ours)
+    await asyncio.get_running_loop().create_connection(lambda: worker.connection, sock=ours)
     worker.bind(authority or Recorder())
     run = asyncio.create_task(worker.run("code", name="<run 1>", timeout_s=5))
     await asyncio.sleep(0)

@@ -18,11 +18,14 @@ from py_code_mode.services.lossless import OverSizeError, check_lossless, encode
 from py_code_mode.services.operation import operation
 from py_code_mode.store.base import ArtifactStore, StoredArtifact
 from py_code_mode.text import check_description, has_surrogates, one_line, plain
+from py_code_mode.tools.base import Caller
 
 JSON, TEXT, BYTES = "application/json", "text/plain; charset=utf-8", "application/octet-stream"
 MAX_METADATA_BYTES = 64 * 1024
 #: Larger bodies are encoded and decoded in a thread: smaller ones cost less than the hop there.
 _INLINE_BYTES = 256 * 1024
+#: What fits in one frame to a session, with what else is in it.
+_MAX_LOADED_BYTES = 64_000_000
 _MAX_MEDIA_TYPE_CHARS = 100
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*")
 
@@ -63,16 +66,37 @@ class ArtifactsService:
         return _record(stored)
 
     @operation
-    async def load(self, name: str) -> Any:
+    async def load(self, name: str, caller: Caller | None = None) -> Any:
         """Return a saved value, of the type it had.
 
         Raises:
             ArtifactNotFoundError: there is no artifact of this name.
+            ArtifactTooLargeError: it is more than a session can be given at once.
         """
-        stored, body = await self._store.read(name)
-        if len(body) <= _INLINE_BYTES:
+        if caller is None:
+            stored, whole = await self._store.read(name)
+            if len(whole) <= _INLINE_BYTES:
+                return decode(stored.media_type, whole)
+            return await asyncio.to_thread(decode, stored.media_type, whole)
+        stored, body = await self._store.read_at_most(name, _INLINE_BYTES)
+        if body is not None:
             return decode(stored.media_type, body)
-        return await asyncio.to_thread(decode, stored.media_type, body)
+        return await self._load_large(stored, caller)
+
+    async def _load_large(self, stored: StoredArtifact, caller: Caller) -> Any:
+        """Return a body for a session, whose own process makes a value of it and pays for that."""
+        body = None
+        while body is None:  # it may be replaced by a larger one
+            if stored.size > _MAX_LOADED_BYTES:
+                raise ArtifactTooLargeError(
+                    f"the artifact has {stored.size:,} bytes; at most {_MAX_LOADED_BYTES:,} can be "
+                    "loaded. Save it in parts, or fetch it from outside of the session",
+                    size=stored.size,
+                    max_bytes=_MAX_LOADED_BYTES,
+                )
+            await caller.make_room(stored.size)
+            stored, body = await self._store.read_at_most(stored.name, stored.size)
+        return body if stored.media_type == BYTES else Blob(stored.media_type, body)
 
     @operation
     async def get(self, name: str) -> ArtifactRecord:

@@ -68,7 +68,8 @@ class Operation:
         self.name = method.__name__
         self.doc = inspect.getdoc(method) or ""
         parameters = inspect.signature(method).parameters
-        self._caller = next((name for name in parameters if hints[name] is Caller), None)
+        self._caller = next((n for n in parameters if hints[n] in (Caller, Caller | None)), None)
+        self._needs_caller = self._caller is not None and hints[self._caller] is Caller
         self._parameters = {
             name: _parameter(parameter, hints[name])
             for name, parameter in parameters.items()
@@ -82,7 +83,8 @@ class Operation:
     ) -> dict[str, Any]:
         """Return the arguments by name, checked; defaults are left to the method.
 
-        A parameter annotated ``Caller`` is no argument: it gets ``caller``, whoever else asks.
+        A parameter annotated ``Caller`` is no argument: it gets ``caller``, whoever else asks;
+        annotated ``Caller | None``, it gets None where nobody's session asks.
 
         Raises:
             InvalidArgumentError: for a missing, unknown, duplicate or wrongly typed one.
@@ -104,8 +106,8 @@ class Operation:
             bound[self._caller] = self._session(caller)
         return bound
 
-    def _session(self, caller: Caller | None) -> Caller:
-        if caller is None:
+    def _session(self, caller: Caller | None) -> Caller | None:
+        if caller is None and self._needs_caller:
             raise NotAvailableError(
                 f"{self.path}() works only from a session, whose folder and limits it uses"
             )

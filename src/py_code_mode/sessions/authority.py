@@ -12,6 +12,7 @@ from py_code_mode.services.registry import Services
 from py_code_mode.text import one_line
 from py_code_mode.tools.base import Caller, Jail
 from py_code_mode.workers import audit, broker
+from py_code_mode.workers.authority import MakeRoom
 from py_code_mode.workers.process import Worker
 
 _MAX_NAME: Final = 200
@@ -27,7 +28,7 @@ class SessionAuthority:
         self._services = services
         self._worker = worker
         self._session_id = session_id
-        self._caller = Caller(jail, worker.time_left)
+        self._jail = jail
         self._counted = (0, 0)  # the run, and its tool calls until now
 
     def describe(self) -> Mapping[str, Any]:
@@ -35,16 +36,21 @@ class SessionAuthority:
         return self._services.agent.describe()
 
     async def call(
-        self, namespace: str, operation: str, args: list[Any], kwargs: dict[str, Any]
+        self,
+        namespace: str,
+        operation: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        *,
+        room: MakeRoom,
     ) -> Any:
         """Do what agent code asked for. Raises CodeModeError for anything that goes wrong."""
+        caller = Caller(self._jail, self._worker.time_left, room)
         if namespace == broker.NAMESPACE and self._worker.broker is not None:
             return await self._worker.broker.call(self._session_id, operation, args, kwargs)
         if (namespace, operation) == ("tools", "call"):
-            return await self._call_tool(args, kwargs)
-        return await self._services.agent.call(
-            namespace, operation, args, kwargs, caller=self._caller
-        )
+            return await self._call_tool(args, kwargs, caller)
+        return await self._services.agent.call(namespace, operation, args, kwargs, caller=caller)
 
     def event_name(self, namespace: str, operation: str, kwargs: Mapping[str, Any]) -> str | None:
         """Return ``tools.curl.get`` for a tool's call, and None for all others."""
@@ -58,14 +64,12 @@ class SessionAuthority:
         """Return the folder whose packages agent code may import now; empty where none may."""
         return self._services.deps.folder
 
-    async def _call_tool(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    async def _call_tool(self, args: list[Any], kwargs: dict[str, Any], caller: Caller) -> Any:
         started = time.perf_counter()
         status = "ok"
         try:
             self._count()
-            return await self._services.agent.call(
-                "tools", "call", args, kwargs, caller=self._caller
-            )
+            return await self._services.agent.call("tools", "call", args, kwargs, caller=caller)
         except CodeModeError as error:
             status = error.code
             raise

@@ -124,6 +124,9 @@ class ArtifactStore(Protocol):
     async def read(self, name: str) -> tuple[StoredArtifact, bytes]:
         """Return record and body, which belong together. Raises as ``get``."""
 
+    async def read_at_most(self, name: str, size: int) -> tuple[StoredArtifact, bytes | None]:
+        """As ``read``; of a body of more than ``size`` bytes nothing is read, and it is None."""
+
     @property
     def streams(self) -> bool:
         """True where ``receive`` and ``sending`` hold a piece of a body and never all of it."""

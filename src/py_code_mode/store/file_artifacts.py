@@ -15,7 +15,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-from py_code_mode.errors import StorageUnavailableError
 from py_code_mode.store.base import OpenArtifact, StoredArtifact
 from py_code_mode.store.draft import Draft
 from py_code_mode.store.file_artifact_records import (
@@ -25,8 +24,8 @@ from py_code_mode.store.file_artifact_records import (
     body_digest,
     records_file,
 )
-from py_code_mode.store.file_bodies import Bodies, BodyFacts
-from py_code_mode.store.file_errors import NotAFileError, disk_errors
+from py_code_mode.store.file_bodies import Bodies
+from py_code_mode.store.file_errors import NotAFileError, changes_too_fast, disk_errors
 from py_code_mode.store.file_folders import (
     Identity,
     file_status,
@@ -118,13 +117,16 @@ class FileArtifacts:
 
     async def get(self, name: str) -> StoredArtifact:
         """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
-        segments = artifact_segments(name)
-        return (await asyncio.to_thread(self._get, name, segments, with_body=False))[0]
+        at = artifact_segments(name)
+        return (await asyncio.to_thread(self._get, name, at, with_body=False))[0]
 
     async def read(self, name: str) -> tuple[StoredArtifact, bytes]:
         """Return record and body, which belong together. Raises as ``get``."""
-        segments = artifact_segments(name)
-        return await asyncio.to_thread(self._get, name, segments, with_body=True)
+        return await asyncio.to_thread(self._get, name, artifact_segments(name), with_body=True)
+
+    async def read_at_most(self, name: str, size: int) -> tuple[StoredArtifact, bytes | None]:
+        """As ``read``; of a body of more than ``size`` bytes nothing is read, and it is None."""
+        return await asyncio.to_thread(self._read_at_most, name, artifact_segments(name), size)
 
     @asynccontextmanager
     async def sending(self, name: str) -> AsyncIterator[OpenArtifact]:
@@ -181,6 +183,14 @@ class FileArtifacts:
         with self._within(name, segments) as within:
             return self._live(within, segments[-1], name, with_body=with_body)
 
+    def _read_at_most(
+        self, name: str, segments: Sequence[str], size: int
+    ) -> tuple[StoredArtifact, bytes | None]:
+        stored, file = self._opened(name, segments)
+        with disk_errors(os.path.join(self._folder, name)), file:
+            fits = os.fstat(file.fileno()).st_size <= size
+            return stored, file.readall() if fits else None
+
     def _opened(self, name: str, segments: Sequence[str]) -> tuple[StoredArtifact, io.FileIO]:
         """Return the record and the open file of its body."""
         with self._within(name, segments) as within:
@@ -194,7 +204,7 @@ class FileArtifacts:
                     ):
                         stack.pop_all()
                         return stored, file
-        raise _too_fast(name)
+        raise changes_too_fast(name)
 
     @contextmanager
     def _within(self, name: str, segments: Sequence[str]) -> Iterator[int]:
@@ -262,9 +272,9 @@ class FileArtifacts:
             if (seen, text) == before:
                 facts = self._bodies.facts(within, file, name, seen)
                 if facts.identity == seen:
-                    return _by_hand(name, facts), body
+                    return facts.stored(name), body
             before = (seen, text)
-        raise _too_fast(name)
+        raise changes_too_fast(name)
 
     def _recorded(
         self, within: int, file: str, name: str, seen: Identity, text: bytes
@@ -287,12 +297,3 @@ class FileArtifacts:
                 current = self._recorded(within, file, new.name, seen, text)
                 lines = (current.line() if current else b"") + lines
             self._root.save(self._state, records_file(new.name), lines)
-
-
-def _too_fast(name: str) -> StorageUnavailableError:
-    return StorageUnavailableError(f"artifact {name!r} changes too fast to be read; try again")
-
-
-def _by_hand(name: str, facts: BodyFacts) -> StoredArtifact:
-    size, mtime_ns, _ = facts.identity
-    return StoredArtifact(name, facts.media_type, size, "", utc_text(mtime_ns / 1e9), {})

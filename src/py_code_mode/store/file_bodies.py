@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from py_code_mode.store.base import StoredArtifact
 from py_code_mode.store.file_artifact_records import body_digest
 from py_code_mode.store.file_folders import Identity, file_digest, identity, read_file
 from py_code_mode.store.file_types import ANYTHING, is_text, media_type_by_suffix, media_type_of
+from py_code_mode.store.names import utc_text
 
 #: A larger body is not read into memory to see whether it is text.
 MAX_LOOKED_INTO = 64 * 1024 * 1024
@@ -24,6 +26,11 @@ class BodyFacts:
     identity: Identity
     digest: str
     media_type: str
+
+    def stored(self, name: str) -> StoredArtifact:
+        """Return the record of an artifact that has no other."""
+        size, mtime_ns, _ = self.identity
+        return StoredArtifact(name, self.media_type, size, "", utc_text(mtime_ns / 1e9), {})
 
 
 class Bodies:

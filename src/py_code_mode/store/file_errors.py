@@ -33,6 +33,11 @@ class NotAFolderError(Exception):
         self.is_link = is_link
 
 
+def changes_too_fast(name: str) -> StorageUnavailableError:
+    """Return the error for an artifact that writers replace faster than it can be read."""
+    return StorageUnavailableError(f"artifact {name!r} changes too fast to be read; try again")
+
+
 @contextmanager
 def disk_errors(path: str) -> Iterator[None]:
     """Turn every OSError of the block into StorageFullError or StorageUnavailableError."""

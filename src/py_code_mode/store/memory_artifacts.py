@@ -57,6 +57,11 @@ class MemoryArtifacts:
             bare, text, body = self._saved[name]
         return _with_metadata(bare, text), body
 
+    async def read_at_most(self, name: str, size: int) -> tuple[StoredArtifact, bytes | None]:
+        """As ``read``; of a body of more than ``size`` bytes nothing is read, and it is None."""
+        stored, body = await self.read(name)
+        return stored, body if len(body) <= size else None
+
     @property
     def streams(self) -> bool:
         """False: what is kept in memory is there as a whole."""

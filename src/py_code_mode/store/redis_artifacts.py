@@ -5,33 +5,28 @@ With a folder for large bodies the record has ``body``, the name of a file there
 
 from __future__ import annotations
 
-import io
 import json
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, Sequence
 from typing import Any
 
 from py_code_mode.errors import (
-    ArtifactUnavailableError,
     CodeModeError,
     StorageUnavailableError,
 )
-from py_code_mode.store.base import OpenArtifact, StoredArtifact
+from py_code_mode.store.base import StoredArtifact
 from py_code_mode.store.file_types import ANYTHING
 from py_code_mode.store.names import (
     artifact_clash,
     artifact_not_found,
     artifact_segments,
-    is_artifact_name,
     metadata_text,
     utc_text,
 )
-from py_code_mode.store.pieces import cut, joined, read_in_pieces
-from py_code_mode.store.redis_artifact_records import FIELDS, decoded, encoded
+from py_code_mode.store.pieces import joined
+from py_code_mode.store.redis_artifact_reader import RedisArtifactReader
+from py_code_mode.store.redis_artifact_records import encoded
 from py_code_mode.store.redis_bodies import RedisBodies
-from py_code_mode.store.redis_catalog import scan
-from py_code_mode.store.redis_errors import ResponseError
 from py_code_mode.store.redis_keys import RedisKeys
 from py_code_mode.store.redis_link import RedisLink
 from py_code_mode.store.redis_scripts import script
@@ -43,25 +38,18 @@ from py_code_mode.store.redis_wire import Argument, Command
 _SEPARATELY_BYTES = 64 * 1024
 #: How long a body waits for its record when its writer died between the two.
 _INCOMING_S = 600
-_AT_ONCE = 500
-_READ_ATTEMPTS = 20
 #: One more where bytes were counted that others removed, one where the body was dropped.
 _SAVE_ATTEMPTS = 3
 
-#: An alias, because the class below has a method named list.
-Artifacts = list[StoredArtifact]
 
-
-class RedisArtifacts:
+class RedisArtifacts(RedisArtifactReader):
     """The artifacts below one prefix; ``bodies`` keeps the large ones elsewhere."""
 
     def __init__(
         self, link: RedisLink, keys: RedisKeys, usage: RedisUsage, bodies: RedisBodies | None
     ) -> None:
-        self._link = link
-        self._keys = keys
+        super().__init__(link, keys, bodies)
         self._usage = usage
-        self._bodies = bodies
 
     async def add(
         self,
@@ -112,47 +100,6 @@ class RedisArtifacts:
         await self._save(segments, saved, text, file=file, body=body)
         return saved
 
-    @asynccontextmanager
-    async def sending(self, name: str) -> AsyncIterator[OpenArtifact]:
-        """Open ``name``: its record, and its body in pieces. Raises as ``read``."""
-        stored, data, file = await self._found(name)
-        if file is None:
-            yield stored, cut(data)
-        else:
-            with file:
-                yield stored, read_in_pieces(file)
-
-    async def get(self, name: str) -> StoredArtifact:
-        """Return the record. Raises ArtifactNotFoundError, InvalidArtifactNameError."""
-        artifact_segments(name)
-        key = self._keys.item("artifacts", name)
-        commands: list[Command] = [(b"HMGET", key, *FIELDS), (b"HSTRLEN", key, b"data")]
-        values, length = await self._link.pipeline(commands, key=key.decode())
-        stored = decoded(name, values, length)
-        if stored is None:
-            raise artifact_not_found(name)
-        return stored
-
-    async def read(self, name: str) -> tuple[StoredArtifact, bytes]:
-        """Return record and body, which belong together.
-
-        Raises:
-            ArtifactNotFoundError, InvalidArtifactNameError: as ``get``.
-            ArtifactUnavailableError: if the body's file is missing.
-        """
-        stored, data, file = await self._found(name)
-        if file is None or self._bodies is None:
-            return stored, data
-        return stored, await self._bodies.read_all(file)
-
-    async def list(self) -> Artifacts:
-        """Return every record, ordered by name."""
-        names = sorted(filter(is_artifact_name, await scan(self._link, self._keys, "artifacts")))
-        found: Artifacts = []
-        for start in range(0, len(names), _AT_ONCE):
-            found += await self._listed(names[start : start + _AT_ONCE])
-        return found
-
     async def remove(self, name: str) -> None:
         """Remove ``name``. Raises as ``get``."""
         artifact_segments(name)
@@ -174,29 +121,6 @@ class RedisArtifacts:
         Saves of large bodies do it now and then; a call does it at once.
         """
         return 0 if self._bodies is None else await self._bodies.sweep()
-
-    async def _found(self, name: str) -> tuple[StoredArtifact, bytes, io.FileIO | None]:
-        """Return the record, and the body or its open file."""
-        artifact_segments(name)
-        key, before = self._keys.item("artifacts", name), b""
-        for _ in range(_READ_ATTEMPTS):
-            values = await self._link.sized(
-                (b"HSTRLEN", key, b"data"), (b"HMGET", key, b"data", *FIELDS), key=key.decode()
-            )
-            data, file = values[0], values[-1] or b""
-            stored = decoded(name, values[1:], len(data or b""))
-            if stored is None:
-                raise artifact_not_found(name)
-            if not file:
-                return stored, data or b"", None
-            opened = await self._bodies.open(file) if self._bodies is not None else None
-            if opened is not None:
-                return stored, b"", opened
-            # Missing: it was replaced since its record was read, unless that says the same again.
-            if file == before:
-                break
-            before = file
-        raise self._unavailable(name)
 
     async def _save(
         self,
@@ -276,24 +200,3 @@ class RedisArtifacts:
         """Remove the file of a body, if there is one, that no record names."""
         if self._bodies is not None:
             await self._bodies.discard(file)
-
-    async def _listed(self, names: Sequence[str]) -> Artifacts:
-        commands: list[Command] = []
-        for name in names:
-            key = self._keys.item("artifacts", name)
-            commands += [(b"HMGET", key, *FIELDS), (b"HSTRLEN", key, b"data")]
-        replies = await self._link.replies(commands)
-        found: Artifacts = []
-        for name, values, length in zip(names, replies[::2], replies[1::2], strict=True):
-            if not isinstance(values, ResponseError):
-                stored = decoded(name, values, length)
-                found += [stored] if stored is not None else []
-        return found
-
-    def _unavailable(self, name: str) -> ArtifactUnavailableError:
-        where = "ARTIFACTS_PATH is not set here" if self._bodies is None else self._bodies.shown
-        return ArtifactUnavailableError(
-            f"the record of artifact {name!r} is there and its body is not ({where}): mount the "
-            "folder that it was saved to, or save it again",
-            name=name,
-        )

@@ -94,6 +94,13 @@ class RedisBodies:
 
         return await asyncio.to_thread(read)
 
+    async def read_at_most(self, file: io.FileIO, size: int) -> bytes | None:
+        """As ``read_all``, and None where the file has more than ``size`` bytes."""
+        if await asyncio.to_thread(lambda: os.fstat(file.fileno()).st_size) <= size:
+            return await self.read_all(file)
+        file.close()
+        return None
+
     async def discard(self, name: bytes) -> None:
         """Remove a body whose record is gone; a reader that still had it looks again."""
         if name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
@@ -18,10 +18,14 @@ class Jail(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The session on whose behalf an operation runs; ``time_left`` in seconds of its run."""
+    """The session on whose behalf an operation runs; ``time_left`` in seconds of its run.
+
+    ``make_room`` waits until the host has memory for an answer of so many bytes.
+    """
 
     jail: Jail
     time_left: Callable[[], float]
+    make_room: Callable[[int], Awaitable[None]]
 
 
 class CallableDetail(TypedDict):

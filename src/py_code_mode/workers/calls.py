@@ -10,36 +10,45 @@ from typing import Any, Final
 
 from py_code_mode.errors import CodeModeError, InternalError
 from py_code_mode.models import Event
-from py_code_mode.workers import frames
+from py_code_mode.workers import frames, outgoing
 from py_code_mode.workers.authority import Authority
+from py_code_mode.workers.memory import LARGE, Memory
 from py_code_mode.workers.turn import Turn
 
 log = logging.getLogger(__name__)
 
 #: Calls of one guest that are under way at once; more of them wait.
 _PARALLEL: Final = 32
-#: Bytes of large arguments that one guest's calls hold before no more calls are read.
-_MOST_BYTES: Final = 64 * 1024 * 1024
+#: Bytes of arguments that one guest's calls hold before no more calls are read.
+_MOST_BYTES: Final = 8 * 1024 * 1024
+#: What the host holds of a large answer until it is on its way: as the store gave it, and packed.
+_COPIES: Final = 2
 
 
 class Calls:
     """Answers a guest's calls with the authority that it was given.
 
-    ``write`` sends a frame unless the guest is gone; ``full`` is told when no more calls are to be
-    read, and when they are again.
+    ``write`` sends a frame unless the guest is gone; ``writable`` is cleared while it does not read
+    what it was sent; ``full`` is told when no more calls are to be read, and when they are again.
     """
 
     def __init__(
-        self, most: int, *, write: Callable[[bytes], None], full: Callable[[bool], None]
+        self,
+        most: int,
+        memory: Memory,
+        *,
+        write: Callable[[bytes], None],
+        writable: asyncio.Event,
+        full: Callable[[bool], None],
     ) -> None:
         self.authority: Authority | None = None
-        #: Cleared while the guest does not read its answers: nothing more is done for it then.
-        self.writable = asyncio.Event()
-        self.writable.set()
+        self._writable = writable
         self._most = most
+        self._memory = memory
         self._write = write
         self._full = full
         self._places = asyncio.Semaphore(_PARALLEL)
+        self._large_answer = asyncio.Lock()
         self._under_way: set[asyncio.Task[None]] = set()
         self._held_bytes = 0
         self._told = ""  # the folder of packages that the guest knows of
@@ -49,9 +58,11 @@ class Calls:
         context = None if turn is None else turn.context
         task = asyncio.get_running_loop().create_task(self._answer(call, turn), context=context)
         self._under_way.add(task)
-        call_id, size = call.id, _large_bytes(call)  # and not the call, which would live as long
-        self._held_bytes += size
-        task.add_done_callback(lambda ended: self._ended(ended, call_id, size))
+        call_id, weight = call.id, call.weight  # and not the call, which would live as long
+        self._held_bytes += weight
+        if weight > LARGE:
+            self._memory.take(weight)
+        task.add_done_callback(lambda ended: self._ended(ended, call_id, weight))
         if self._is_full():
             self._full(True)  # noqa: FBT003 - one word either way
 
@@ -74,26 +85,32 @@ class Calls:
     def _is_full(self) -> bool:
         return len(self._under_way) >= self._most or self._held_bytes > _MOST_BYTES
 
-    def _ended(self, task: asyncio.Task[None], call_id: int, size: int) -> None:
+    def _ended(self, task: asyncio.Task[None], call_id: int, weight: int) -> None:
         self._under_way.discard(task)
-        self._held_bytes -= size
+        self._held_bytes -= weight
+        if weight > LARGE:
+            self._memory.give_back(weight)
         if task.cancelled():
             # A thread may still wait for it, and would for ever.
             self._write(
-                frames.error_frame(call_id, InternalError("the run of this call has ended"))
+                outgoing.error_frame(call_id, InternalError("the run of this call has ended"))
             )
         if not self._is_full():
             self._full(False)  # noqa: FBT003 - one word either way
 
     async def _answer(self, call: frames.Call, turn: Turn | None) -> None:
-        async with self._places:
-            if not self.writable.is_set():
-                await self.writable.wait()
-            started = time.perf_counter()
-            answer = await self._outcome(call, turn)
-            if not self.writable.is_set():
-                await self.writable.wait()
-        status = self._reply(call.id, answer)
+        room = _Room(self._memory, self._large_answer)
+        try:
+            async with self._places:
+                if not self._writable.is_set():
+                    await self._writable.wait()
+                started = time.perf_counter()
+                answer = await self._outcome(call, turn, room)
+                if not self._writable.is_set():
+                    await self._writable.wait()
+            status = self._reply(call.id, answer)
+        finally:
+            room.close()
         name = self._event_name(call)
         if turn is not None and name is not None:
             ms = round((time.perf_counter() - started) * 1000, 3)
@@ -109,22 +126,24 @@ class Calls:
         if not isinstance(answer, CodeModeError):
             news = self.news()
             try:
-                self._write(frames.reply_frame(call_id, answer, packages=news))
+                self._write(outgoing.reply_frame(call_id, answer, packages=news))
             except Exception:
                 log.exception("an answer could not be sent")
                 answer = InternalError("the call failed inside the host; its log says why")
             else:
                 self.told(news)
                 return "ok"
-        self._write(frames.error_frame(call_id, answer))
+        self._write(outgoing.error_frame(call_id, answer))
         return "error"
 
-    async def _outcome(self, call: frames.Call, turn: Turn | None) -> Any:
+    async def _outcome(self, call: frames.Call, turn: Turn | None, room: _Room) -> Any:
         """Return what the call came to, an error as well."""
         if self.authority is None or turn is None:
             return InternalError("no run is under way, so nothing can be called")
         try:
-            return await self.authority.call(call.namespace, call.operation, call.args, call.kwargs)
+            return await self.authority.call(
+                call.namespace, call.operation, call.args, call.kwargs, room=room.take
+            )
         except CodeModeError as error:
             return error
         except Exception:
@@ -132,7 +151,30 @@ class Calls:
             return InternalError("the call failed inside the host; its log says why")
 
 
-def _large_bytes(call: frames.Call) -> int:
-    """Return the size of the arguments that are one text or bytes; structures are never large."""
-    values = (*call.args, *call.kwargs.values())
-    return sum(len(value) for value in values if isinstance(value, (str, bytes)))
+class _Room:
+    """The memory of one call's answer, where that is large: a guest has one such at a time."""
+
+    __slots__ = ("_lock", "_memory", "_size")
+
+    def __init__(self, memory: Memory, lock: asyncio.Lock) -> None:
+        self._memory = memory
+        self._lock = lock
+        self._size = 0
+
+    async def take(self, size: int) -> None:
+        """Wait until there is memory for an answer of ``size`` bytes; for one answer of a call."""
+        self.close()
+        await self._lock.acquire()
+        try:
+            await self._memory.room(_COPIES * size)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._size = _COPIES * size
+
+    def close(self) -> None:
+        """Give it back."""
+        if self._size:
+            self._memory.give_back(self._size)
+            self._lock.release()
+            self._size = 0

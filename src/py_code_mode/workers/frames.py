@@ -1,26 +1,16 @@
-"""The host's end of the wire: every frame from a guest is hostile until it was checked here."""
+"""Frames from a guest: each is hostile until it was checked here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import Any, Final
 
 import msgpack
 
-from py_code_mode.errors import CodeModeError, InternalError
-from py_code_mode.models import Blob, Record
-from py_code_mode.workers.structure import check_call
-from py_code_mode_guest.wire import (
-    EXT_BLOB,
-    EXT_INTEGER,
-    EXT_RECORD,
-    HEADER,
-    MAX_STRUCTURE_BYTES,
-    pack,
-    pack_blob,
-    unpack_blob,
-)
+from py_code_mode.models import Blob
+from py_code_mode.workers.structure import check_structure
+from py_code_mode_guest.wire import EXT_BLOB, EXT_INTEGER, MAX_STRUCTURE_BYTES, unpack_blob
 
 #: The guest's own limit is 100; one more level for the frame around a value.
 _MAX_DEPTH: Final = 102
@@ -60,6 +50,8 @@ class Call:
     operation: str
     args: list[Any]
     kwargs: dict[str, Any]
+    #: Bytes of memory that the arguments take.
+    weight: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,94 +83,30 @@ class Done:
 Frame = Ready | Failed | Call | Output | Display | Done
 
 
-def take_frame(received: bytearray, max_bytes: int, max_said: int) -> Frame | None:
-    """Remove and return the first frame in ``received``; None while it is incomplete.
+@dataclass(frozen=True, slots=True)
+class FrameLimits:
+    """Bytes: of a frame that is no call, and of the lists and dicts in one."""
 
-    ``max_bytes`` bounds any frame, ``max_said`` those that are no calls.
+    said: int
+    structure: int
+
+
+def read_frame(body: memoryview, limits: FrameLimits) -> Frame:
+    """Return the frame that has this body.
 
     Raises:
-        ViolationError: for a frame that is too large, malformed or of an unknown shape.
+        ViolationError: for one that is too large for its type, malformed or of an unknown shape.
     """
-    if len(received) < HEADER.size:
-        return None
-    size: int = HEADER.unpack_from(received)[0]
-    if size > max_bytes:
-        raise ViolationError(f"a frame of {size:,} bytes")
-    end = HEADER.size + size
-    if len(received) < end:
-        return None
-    with memoryview(received)[HEADER.size : end] as body:
-        message = _unpack(body)
-    del received[:end]
-    frame = _parse(message)
-    if size > max_said and not isinstance(frame, Call):
-        raise ViolationError(f"{size:,} bytes in one answer")
+    frame = _parse(_unpack(body, limits.structure))
+    if len(body) > limits.said and not isinstance(frame, Call):
+        raise ViolationError(f"{len(body):,} bytes in one answer")
     return frame
 
 
-def run_frame(
-    run_id: int, code: str, name: str, max_output_bytes: int, *, packages: str | None = None
-) -> bytes:
-    """Return the frame that starts a run; ``packages`` is a folder that the guest uses from now."""
-    run = {"id": run_id, "code": code, "name": name, "max_output_bytes": max_output_bytes}
-    return _frame("run", run, packages)
-
-
-def open_frame(namespaces: Mapping[str, Any]) -> bytes:
-    """Return the frame that tells a fresh guest what its namespaces offer."""
-    return pack({"type": "open", "namespaces": dict(namespaces)})
-
-
-def reply_frame(call_id: int, value: Any, *, packages: str | None = None) -> bytes:
-    """Return the frame that answers a call. Raises ValueError when the value is too large."""
-    return _frame("reply", {"id": call_id, "value": _encode(value)}, packages)
-
-
-def _frame(kind: str, fields: dict[str, Any], packages: str | None) -> bytes:
-    news = {} if packages is None else {"packages": packages}
-    return pack({"type": kind, **fields, **news})
-
-
-def error_frame(call_id: int, error: CodeModeError) -> bytes:
-    """Return the frame that raises ``error`` in agent code."""
-    described = {
-        "type": type(error).__name__,
-        "message": error.message,
-        "fields": {name: _encode(value) for name, value in error.fields.items()},
-    }
-    try:
-        return pack({"type": "reply", "id": call_id, "error": described})
-    except (TypeError, ValueError):
-        return error_frame(call_id, InternalError("the answer to this call could not be sent"))
-
-
-def _encode(value: Any) -> Any:
-    """Return a service's value for msgpack: records, blobs and long integers as extensions."""
-    if type(value) in _AS_THEY_ARE:  # by far the most
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _encode(item) for name, item in value.items()}
-    return _extension(value)
-
-
-def _extension(value: Any) -> Any:
-    if isinstance(value, Record):
-        body = {name: _encode(getattr(value, name)) for name in value}
-        return msgpack.ExtType(EXT_RECORD, msgpack.packb(body))
-    if isinstance(value, Blob):
-        return msgpack.ExtType(EXT_BLOB, pack_blob(value.media_type, value.body))
-    if isinstance(value, int) and not -(1 << 63) <= value < (1 << 63):
-        size = value.bit_length() // 8 + 1
-        return msgpack.ExtType(EXT_INTEGER, value.to_bytes(size, "big", signed=True))
-    return value
-
-
-def _unpack(body: memoryview) -> Any:
+def _unpack(body: memoryview, most: int) -> Any:
     try:
         if len(body) > MAX_STRUCTURE_BYTES:
-            check_call(body)
+            check_structure(body, most)
         return msgpack.unpackb(body, ext_hook=_ext_hook, strict_map_key=True)
     except ViolationError:
         raise
@@ -227,9 +155,8 @@ def _parse_call(message: dict[str, Any]) -> Call:
         or type(kwargs) is not dict
     ):
         raise ViolationError("a malformed call")
-    if args or kwargs:
-        _check_values([args, kwargs], blobs=True)
-    return Call(call_id, namespace, operation, args, kwargs)
+    weight = _check_values([args, kwargs], blobs=True) if args or kwargs else 0
+    return Call(call_id, namespace, operation, args, kwargs, weight)
 
 
 def _parse_done(message: dict[str, Any]) -> Done:
@@ -274,26 +201,38 @@ def _bundle(bundle: dict[Any, Any]) -> Bundle:
     return bundle
 
 
-def _check_values(values: list[Any], *, blobs: bool) -> None:
-    """Refuse what msgpack can carry and no guest of ours sends: timestamps, deep nesting."""
-    level = values
+def _check_values(values: list[Any], *, blobs: bool) -> int:
+    """Return the bytes of memory that values take.
+
+    Raises ViolationError for what msgpack can carry and no guest of ours sends: timestamps, deep
+    nesting.
+    """
+    level, weight = values, 0
     for _ in range(_MAX_DEPTH):
+        weight += sum(map(getsizeof, level))
         below: list[Any] = []
         for value in level:
             kind = type(value)
             if kind is dict:
-                if not all(type(key) is str for key in value):
-                    raise ViolationError("a key that is no text")
+                weight += _check_keys(value)
                 below.extend(value.values())
             elif kind is list:
                 below.extend(value)
-            elif kind not in _SCALARS and not (blobs and kind is Blob):
+            elif blobs and kind is Blob:
+                weight += len(value.body)
+            elif kind not in _SCALARS:
                 raise ViolationError(f"a value of type {kind.__name__}")
         if not below:
-            return
+            return weight
         level = below
     raise ViolationError("a value nested too deeply")
 
 
-_AS_THEY_ARE: Final = frozenset({str, bytes, float, bool, type(None)})
-_SCALARS: Final = _AS_THEY_ARE | {int}
+def _check_keys(value: dict[Any, Any]) -> int:
+    """Return the bytes that the keys take."""
+    if not all(type(key) is str for key in value):
+        raise ViolationError("a key that is no text")
+    return sum(map(getsizeof, value))
+
+
+_SCALARS: Final = frozenset({str, bytes, float, bool, type(None), int})

@@ -15,12 +15,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from py_code_mode.errors import SandboxUnavailableError, WorkerStartError
-from py_code_mode.models import Limits
+from py_code_mode.models import MIB, Limits
 from py_code_mode.workers.ahead import Ahead
 from py_code_mode.workers.brokers import Brokers
 from py_code_mode.workers.egress import EgressPolicy
 from py_code_mode.workers.jail import JailProcess
 from py_code_mode.workers.jails import Jails
+from py_code_mode.workers.memory import Memory
 from py_code_mode.workers.process import Worker
 from py_code_mode.workers.resolver import Lookup
 from py_code_mode.workers.uids import Uids
@@ -59,6 +60,8 @@ class Pool:
         self.jails = Jails(self._ids, self._home_of)
         self._ahead = Ahead(self._fork, self._start_jail_ahead, self._background)
         self._discarded: set[int] = set()
+        #: What the host holds for all of them.
+        self.memory = Memory(self._limits.calls_memory_mb * MIB)
         #: How many workers have ended, by cause.
         self.deaths: Counter[str] = Counter()
         self._jails_ahead = False
@@ -181,6 +184,7 @@ class Pool:
                 worker_id,
                 secrets.token_hex(16),
                 limits=self._limits,
+                memory=self.memory,
                 send_signal=lambda number: zygote.signal(worker_id, number),
             )
             self._workers[worker_id] = worker
@@ -200,7 +204,7 @@ class Pool:
             grants = self._brokers.attach(worker) if self._brokers is not None else None
             if grants is not None:
                 stack.enter_context(grants)
-            await loop.create_connection(lambda: worker, sock=ours)
+            await loop.create_connection(lambda: worker.connection, sock=ours)
             pid, pidfd = await zygote.fork(worker.id, theirs, worker.folder, uid, grants=grants)
         await worker.attach(pid, pidfd)
 

@@ -9,34 +9,39 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 from py_code_mode.errors import WorkerCrashed, WorkerStartError
 from py_code_mode.models import Event, Limits
-from py_code_mode.workers import frames
+from py_code_mode.workers import frames, outgoing
 from py_code_mode.workers.authority import Authority
 from py_code_mode.workers.broker import Broker
 from py_code_mode.workers.calls import Calls
-from py_code_mode.workers.frames import ViolationError
+from py_code_mode.workers.connection import Connection
+from py_code_mode.workers.frames import FrameLimits, ViolationError
+from py_code_mode.workers.memory import Memory
 from py_code_mode.workers.obituary import obituary
 from py_code_mode.workers.turn import Outcome, Turn
-from py_code_mode_guest.wire import MAX_FRAME_BYTES
+from py_code_mode_guest.wire import MAX_STRUCTURE_BYTES
 
 log = logging.getLogger(__name__)
 
 _EXIT_CODE_WAIT_S: Final = 0.25
-_WRITE_BUFFER: Final = 1024 * 1024
-#: More than a socket's buffers hold.
-_LAST_READS, _LAST_CHUNK = 16, 256 * 1024
 #: What a frame of output or an answer may have beside the output itself.
 _ANSWER_BYTES: Final = 256 * 1024
 
 
-class Worker(asyncio.Protocol):
+class Worker:
     """One worker. Made by the pool; given an authority once, when a session takes it."""
 
     def __init__(
-        self, worker_id: int, folder: str, *, limits: Limits, send_signal: Callable[[int], None]
+        self,
+        worker_id: int,
+        folder: str,
+        *,
+        limits: Limits,
+        memory: Memory,
+        send_signal: Callable[[int], None],
     ) -> None:
         self.id = worker_id
         self.folder = folder
@@ -51,14 +56,22 @@ class Worker(asyncio.Protocol):
         self._death: asyncio.Future[WorkerCrashed] = self._loop.create_future()
         self._cause: str | None = None
         self._pidfd: int | None = None
+        #: Its socket; whoever starts the process connects it.
+        self.connection = Connection(
+            memory, take=self._take_body, violated=self._violated, lost=self._lost
+        )
+        self._frame_limits = FrameLimits(
+            said=4 * limits.max_output_bytes + _ANSWER_BYTES,
+            structure=max(MAX_STRUCTURE_BYTES, limits.max_output_bytes + _ANSWER_BYTES),
+        )
         self._calls = Calls(
             limits.max_pending_calls,
-            write=self._write,
-            full=lambda full: self._pause("calls") if full else self._resume("calls"),
+            memory,
+            write=self.connection.write,
+            writable=self.connection.writable,
+            full=lambda full: self.connection.pause("calls", on=full),
         )
         self._turn: Turn | None = None
-        self._received = bytearray()
-        self._paused: set[str] = set()
         self._runs = 0
         self._late_output = 4 * limits.max_output_bytes
 
@@ -71,7 +84,7 @@ class Worker(asyncio.Protocol):
     def bind(self, authority: Authority) -> None:
         """Hand the worker to a session: from here on it acts with this authority only."""
         self._calls.authority = authority
-        self._write(frames.open_frame(authority.describe()))
+        self.connection.write(outgoing.open_frame(authority.describe()))
 
     @property
     def alive(self) -> bool:
@@ -157,7 +170,7 @@ class Worker(asyncio.Protocol):
         """The process has ended (told by its zygote, or because that ended)."""
         if self._death.done():
             return
-        self._take_last_words()
+        self.connection.read_rest()
         cause = self._cause or ("exited" if (exit_code or 0) >= 0 else "killed")
         crash = WorkerCrashed(
             obituary(cause, exit_code),
@@ -173,41 +186,17 @@ class Worker(asyncio.Protocol):
         if self._turn is not None:
             self._turn.fail(crash)
 
-    # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # every loop has its own class
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        try:
-            while (frame := self._next_frame()) is not None:
-                self._take(frame)
-        except ViolationError as violation:
-            log.warning("worker %d (pid %d) sent %s: killed", self.id, self.pid, violation)
-            self._received.clear()
-            self._transport.pause_reading()
-            self.kill("violation")
-
-    def _next_frame(self) -> frames.Frame | None:
-        said = 4 * self._limits.max_output_bytes + _ANSWER_BYTES
-        return frames.take_frame(self._received, MAX_FRAME_BYTES, said)
-
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def _lost(self) -> None:
         # A guest that closes its only socket is of no further use, alive or not.
         self.kill("exited")
         self._loop.call_later(_EXIT_CODE_WAIT_S, self.on_exit, None)
 
-    def pause_writing(self) -> None:
-        # A guest that does not read its replies is not read either, nor is more done for it.
-        self._calls.writable.clear()
-        self._pause("writing")
+    def _violated(self, violation: ViolationError) -> None:
+        log.warning("worker %d (pid %d) sent %s: killed", self.id, self.pid, violation)
+        self.kill("violation")
 
-    def resume_writing(self) -> None:
-        self._calls.writable.set()
-        self._resume("writing")
+    def _take_body(self, body: memoryview) -> None:
+        self._take(frames.read_frame(body, self._frame_limits))
 
     def _take(self, frame: frames.Frame) -> None:
         match frame:
@@ -248,22 +237,8 @@ class Worker(asyncio.Protocol):
     def _start_run(self, run_id: int, code: str, name: str) -> None:
         news = self._calls.news()
         most = self._limits.max_output_bytes
-        self._write(frames.run_frame(run_id, code, name, most, packages=news))
+        self.connection.write(outgoing.run_frame(run_id, code, name, most, packages=news))
         self._calls.told(news)
-
-    def _write(self, frame: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(frame)
-
-    def _pause(self, reason: str) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._transport.pause_reading()
-        self._paused.add(reason)
-
-    def _resume(self, reason: str) -> None:
-        self._paused.discard(reason)
-        if not self._paused and not self._transport.is_closing() and self._cause != "violation":
-            self._transport.resume_reading()
 
     def _on_pidfd(self) -> None:
         """The process has ended; its zygote is about to say with which exit code."""
@@ -276,25 +251,9 @@ class Worker(asyncio.Protocol):
             os.close(self._pidfd)
             self._pidfd = None
 
-    def _take_last_words(self) -> None:
-        """Read what the process sent before it ended: its end may be told before that is read."""
-        if not hasattr(self, "_transport") or self._transport.is_closing():
-            return
-        fd = self._transport.get_extra_info("socket").fileno()
-        for _ in range(_LAST_READS):  # whatever still lives does not keep us here
-            try:
-                data = os.read(fd, _LAST_CHUNK)
-            except (BlockingIOError, ConnectionError):
-                return
-            if not data:
-                return
-            self.data_received(data)
-
     def _release(self) -> None:
         self._close_pidfd()
-        self._received.clear()
         self._calls.end()
         if self.broker is not None:
             self.broker.close()
-        if hasattr(self, "_transport"):
-            self._transport.abort()
+        self.connection.close()

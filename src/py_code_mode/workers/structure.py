@@ -1,7 +1,7 @@
 """How much of a large frame is structure, told without making any of it.
 
 A byte of msgpack can become 70 bytes of Python: an empty list. A single text, byte string or blob
-costs what it weighs. So a large call may be large in such single pieces, and in nothing else.
+costs what it weighs. So a large frame may be large in such single pieces, and in little else.
 """
 
 from __future__ import annotations
@@ -12,24 +12,36 @@ import msgpack
 
 from py_code_mode_guest.wire import MAX_STRUCTURE_BYTES
 
+#: The fields whose items may be large pieces, and how deep below them these are.
+_DEPTHS: Final = {msgpack.packb(n): d for n, d in
+                  {"args": 1, "kwargs": 1, "bundle": 1, "parts": 2}.items()}  # fmt: skip
+_VALUE: Final = msgpack.packb("value")
+#: Lists, dicts and items that are looked at one by one; our guests never send so many.
+_MAX_STEPS: Final = 100_000
+_MAX_FIELDS: Final = 16
 #: First byte of bin, ext and str: bytes of its length field, and of the extension's code.
 _PIECES: Final = {
     0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0),
     0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1),
     0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0),
+    **{0xA0 | n: (0, n) for n in range(32)},
 }  # fmt: skip
-#: Array and map: the mask and value of the short form, the two long forms, items per entry.
-_ARRAY: Final = (0xF0, 0x90, {0xDC: 2, 0xDD: 4}, 1)
-_MAP: Final = (0xF0, 0x80, {0xDE: 2, 0xDF: 4}, 2)
+#: Arrays and maps in their long forms: bytes of the count, items per entry.
+_LONG_FORMS: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+#: What is skipped at once, at first: most values are small.
+_FIRST_BYTES: Final = 512
 
 
 class TooStructuredError(Exception):
     """Raised when a frame holds more lists, dicts and scalars than it may."""
 
 
-def check_call(body: memoryview) -> None:
-    """Check the frame of a call. Raises TooStructuredError, msgpack's errors, IndexError."""
-    _Walk(body).frame()
+def check_structure(body: memoryview, most_of_value: int) -> None:
+    """Check a frame of over MAX_STRUCTURE_BYTES: more of it is structure in a run's value alone.
+
+    Raises TooStructuredError, msgpack's errors, IndexError.
+    """
+    _Walk(body).frame(most_of_value)
 
 
 class _Walk:
@@ -37,35 +49,44 @@ class _Walk:
         self._body = body
         self._at = 0
         self._left = MAX_STRUCTURE_BYTES
+        self._steps = _MAX_STEPS
 
-    def frame(self) -> None:
-        for _ in range(self._count(_MAP) // 2):
-            key = self._at
+    def frame(self, most_of_value: int) -> None:
+        count = self._items()
+        if count is None or count > 2 * _MAX_FIELDS:
+            raise TooStructuredError
+        for _ in range(count // 2):
+            start = self._at
             self._value()
-            name = bytes(self._body[key : self._at])
-            if name == _ARGS:
-                self._values(self._count(_ARRAY))
-            elif name == _KWARGS:
-                self._values(self._count(_MAP))
-            else:
-                self._value()
+            name = bytes(self._body[start : self._at])
+            if name == _VALUE:
+                self._left = max(self._left, most_of_value)
+            self._below(_DEPTHS.get(name, 0))
 
-    def _values(self, count: int) -> None:
-        if count > self._left:
+    def _below(self, depth: int) -> None:
+        """Step over one value; down to ``depth`` its items are looked at by themselves."""
+        start = self._at
+        count = self._items() if depth else None
+        if count is None:
+            self._at = start
+            self._value()
+            return
+        self._steps -= count
+        if self._steps < 0:
             raise TooStructuredError
         for _ in range(count):
-            self._value()
+            self._below(depth - 1)
 
-    def _count(self, form: tuple[int, int, dict[int, int], int]) -> int:
-        mask, value, long_forms, items = form
+    def _items(self) -> int | None:
+        """Step over the head of an array or map; returns its items, None for another value."""
         first = self._body[self._at]
         self._at += 1
-        if first & mask == value:
-            return items * (first & ~mask)
-        size = long_forms.get(first)
-        if size is None:
-            raise TooStructuredError
-        return items * self._number(size)
+        if first & 0xF0 == 0x90:
+            return first & 0x0F
+        if first & 0xF0 == 0x80:
+            return 2 * (first & 0x0F)
+        size, each = _LONG_FORMS.get(first, (0, 0))
+        return each * self._number(size) if each else None
 
     def _number(self, size: int) -> int:
         number = int.from_bytes(self._body[self._at : self._at + size], "big")
@@ -80,15 +101,22 @@ class _Walk:
             length = self._number(piece[0])
             self._at += piece[1] + length
             return
-        unpacker = msgpack.Unpacker(max_buffer_size=MAX_STRUCTURE_BYTES)
-        unpacker.feed(self._body[self._at : self._at + self._left])
-        try:
-            unpacker.skip()
-        except msgpack.OutOfData:
-            raise TooStructuredError from None
-        self._at += unpacker.tell()
-        self._left -= unpacker.tell()
+        size = self._skipped()
+        self._at += size
+        self._left -= size
 
-
-_ARGS: Final = msgpack.packb("args")
-_KWARGS: Final = msgpack.packb("kwargs")
+    def _skipped(self) -> int:
+        """Return the bytes of the value that begins here."""
+        window = _FIRST_BYTES
+        while True:
+            window = min(window, self._left)
+            unpacker = msgpack.Unpacker(max_buffer_size=window + 1)
+            unpacker.feed(self._body[self._at : self._at + window])
+            try:
+                unpacker.skip()
+            except msgpack.OutOfData:
+                if window >= self._left:
+                    raise TooStructuredError from None
+                window *= 8
+            else:
+                return int(unpacker.tell())

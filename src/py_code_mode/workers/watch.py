@@ -1,7 +1,7 @@
 """The watch: what the kernel does not limit, the host does, by looking once a second.
 
 Total disk use of a folder, threads of a process, its shared memory (RLIMIT_DATA counts private
-memory only), and CPU burnt after the answer.
+memory only), CPU burnt after the answer, and memory of the host that others wait for.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Watch:
         cpu_s, threads = seen
         if threads > self._limits.max_threads:
             self._kill(worker, "threads", f"{threads} threads")
+        if self._pool.memory.is_wanted and worker.connection.is_overdue:
+            self._kill(worker, "violation", "others wait for memory that it does not let go of")
         shared_mb = _shared_memory(worker.pid) // MIB
         if shared_mb > self._limits.memory_mb:
             self._kill(worker, "memory", f"{shared_mb} MiB of shared memory")

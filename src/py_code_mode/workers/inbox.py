@@ -1,0 +1,114 @@
+"""What a guest has sent and nobody has taken yet: whole frames, and the one that is coming."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from py_code_mode.workers.frames import ViolationError
+from py_code_mode.workers.memory import LARGE, Memory, Movement
+from py_code_mode_guest.wire import HEADER, MAX_FRAME_BYTES
+
+
+class Inbox:
+    """Frames as they come in. Small ones are read many at once into a buffer that all share.
+
+    A large frame is read into a buffer of its own, without a copy, and not before there is memory
+    for it; ``pause`` is told when nothing is to be read until then, and when it is again.
+    """
+
+    def __init__(self, memory: Memory, *, pause: Callable[[bool], None]) -> None:
+        self._memory = memory
+        self._pause = pause
+        self._rest = b""  # of what was received: the beginning of a frame
+        self._frame = bytearray()  # the large one that is coming
+        self._filled = 0
+        self._movement: Movement | None = None
+        self._request: asyncio.Future[None] | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """True until there is memory for the frame that is coming."""
+        return self._request is not None
+
+    @property
+    def is_overdue(self) -> bool:
+        """True where the guest has announced a large frame and does not send it."""
+        return self._movement is not None and self._movement.is_overdue
+
+    def buffer(self) -> memoryview:
+        """Return where the next bytes go."""
+        if self._movement is not None:
+            return memoryview(self._frame)[self._filled :]
+        scratch, start = self._memory.scratch, len(self._rest)
+        scratch[:start] = self._rest
+        return memoryview(scratch)[start:]
+
+    def frames(self, count: int) -> Iterator[memoryview]:
+        """Yield the body of each whole frame after ``count`` bytes went into the buffer.
+
+        A body is valid until the next one is asked for. Raises ViolationError for one over
+        the limit, as soon as it is announced.
+        """
+        if self._movement is not None:
+            self._filled += count
+            if self._filled == len(self._frame):
+                yield memoryview(self._frame)
+                self._drop_frame()
+            return
+        with memoryview(self._memory.scratch)[: len(self._rest) + count] as received:
+            at = 0
+            while (end := _end_of_frame(received, at)) <= len(received):
+                yield received[at + HEADER.size : end]
+                at = end
+            self._rest = bytes(received[at:])
+            if end - at > LARGE:
+                self._expect(end - at - HEADER.size)
+
+    def close(self) -> None:
+        """Forget what is there, and give back the memory that it has."""
+        self._rest = b""
+        if self._request is not None:
+            if not self._request.cancel():
+                self._memory.give_back(self._wanted)
+            self._request = None
+        if self._movement is not None:
+            self._drop_frame()
+
+    def _expect(self, size: int) -> None:
+        """Make a buffer for a large frame, now or when there is memory for it."""
+        self._wanted = size
+        self._request = self._memory.request(size)
+        if self._request is None:
+            self._make_frame()
+            return
+        self._pause(True)  # noqa: FBT003 - one word either way
+        self._request.add_done_callback(self._granted)
+
+    def _granted(self, request: asyncio.Future[None]) -> None:
+        if request is self._request and not request.cancelled():
+            self._request = None
+            self._make_frame()
+            self._pause(False)  # noqa: FBT003 - one word either way
+
+    def _make_frame(self) -> None:
+        self._movement = Movement(self._memory, self._wanted)
+        self._frame = bytearray(self._wanted)
+        body = self._rest[HEADER.size :]
+        self._frame[: len(body)] = body
+        self._filled, self._rest = len(body), b""
+
+    def _drop_frame(self) -> None:
+        if self._movement is not None:
+            self._movement.end()
+        self._movement, self._frame = None, bytearray()
+
+
+def _end_of_frame(received: memoryview, at: int) -> int:
+    """Return where the frame at ``at`` ends; beyond ``received`` where its header is missing."""
+    if len(received) - at < HEADER.size:
+        return len(received) + 1
+    size: int = HEADER.unpack_from(received, at)[0]
+    if size > MAX_FRAME_BYTES:
+        raise ViolationError(f"a frame of {size:,} bytes")
+    return at + HEADER.size + size
