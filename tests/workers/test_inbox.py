@@ -118,6 +118,27 @@ async def test_one_frame_by_itself_never_waits_for_ever() -> None:
     assert len(reader.bodies) == 1
 
 
+def test_a_buffer_is_used_again_and_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(100 * LARGE)
+    reader = Reader(memory)
+    for letter in (b"a", b"b"):
+        reader.feed(frame(letter * (2 * LARGE)))
+    reader.feed(frame(b"c" * (LARGE + 1)))  # shorter than the buffer, of which it sees its part
+    assert reader.bodies == [b"a" * (2 * LARGE), b"b" * (2 * LARGE), b"c" * (LARGE + 1)]
+    kept = memory.buffer(2 * LARGE)
+    memory.keep(kept)
+    assert memory.buffer(LARGE) is kept
+    memory.keep(kept)
+    memory.drop_unused()
+    assert memory.buffer(LARGE) is kept
+    memory.keep(kept)
+    monkeypatch.setattr("py_code_mode.workers.memory._KEEP_S", -1.0)
+    memory.drop_unused()
+    assert memory.buffer(LARGE) is not kept
+    memory.keep(bytearray(17 * 1024 * 1024))
+    assert len(memory.buffer(LARGE)) == LARGE
+
+
 async def test_room_that_was_granted_as_its_taker_was_cancelled_comes_back() -> None:
     memory = Memory(10)
     memory.take(10)

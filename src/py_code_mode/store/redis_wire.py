@@ -80,7 +80,7 @@ class RedisConnection(asyncio.Protocol):
         self._answered = answered = self._loop.create_future()
         try:
             for chunk in _chunks(commands):
-                self._transport.write(b"".join(chunk))
+                self._transport.write(chunk)
                 if self._writable is not None:
                     await self._writable
                 if self.closed:
@@ -152,8 +152,8 @@ class RedisConnection(asyncio.Protocol):
         return error
 
 
-def _chunks(commands: Sequence[Command]) -> Iterator[list[bytes]]:
-    """Yield what to send, in pieces of bounded size; a large argument is not copied as a whole."""
+def _chunks(commands: Sequence[Command]) -> Iterator[bytes | memoryview]:
+    """Yield what to send, in pieces of bounded size; a large argument is not copied."""
     pieces: list[bytes] = []
     size = 0
     for command in commands:
@@ -165,8 +165,9 @@ def _chunks(commands: Sequence[Command]) -> Iterator[list[bytes]]:
             if size < _CHUNK_BYTES:
                 pieces.append(b"$%d\r\n%b\r\n" % (length, text))
                 continue
-            yield [*pieces, b"$%d\r\n" % length]
+            yield b"".join([*pieces, b"$%d\r\n" % length])
+            large = memoryview(text)
             for start in range(0, length, _CHUNK_BYTES):
-                yield [text[start : start + _CHUNK_BYTES]]
+                yield large[start : start + _CHUNK_BYTES]
             pieces, size = [b"\r\n"], 0
-    yield pieces
+    yield b"".join(pieces)

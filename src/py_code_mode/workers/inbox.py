@@ -21,7 +21,8 @@ class Inbox:
         self._memory = memory
         self._pause = pause
         self._rest = b""  # of what was received: the beginning of a frame
-        self._frame = bytearray()  # the large one that is coming
+        self._buffer = bytearray()
+        self._frame = memoryview(self._buffer)  # the large one that is coming
         self._filled = 0
         self._movement: Movement | None = None
         self._request: asyncio.Future[None] | None = None
@@ -39,7 +40,7 @@ class Inbox:
     def buffer(self) -> memoryview:
         """Return where the next bytes go."""
         if self._movement is not None:
-            return memoryview(self._frame)[self._filled :]
+            return self._frame[self._filled :]
         scratch, start = self._memory.scratch, len(self._rest)
         scratch[:start] = self._rest
         return memoryview(scratch)[start:]
@@ -53,7 +54,7 @@ class Inbox:
         if self._movement is not None:
             self._filled += count
             if self._filled == len(self._frame):
-                yield memoryview(self._frame)
+                yield self._frame
                 self._drop_frame()
             return
         with memoryview(self._memory.scratch)[: len(self._rest) + count] as received:
@@ -93,7 +94,8 @@ class Inbox:
 
     def _make_frame(self) -> None:
         self._movement = Movement(self._memory, self._wanted)
-        self._frame = bytearray(self._wanted)
+        self._buffer = self._memory.buffer(self._wanted)
+        self._frame = memoryview(self._buffer)[: self._wanted]
         body = self._rest[HEADER.size :]
         self._frame[: len(body)] = body
         self._filled, self._rest = len(body), b""
@@ -101,7 +103,9 @@ class Inbox:
     def _drop_frame(self) -> None:
         if self._movement is not None:
             self._movement.end()
-        self._movement, self._frame = None, bytearray()
+            self._memory.keep(self._buffer)
+        self._buffer = bytearray()
+        self._movement, self._frame = None, memoryview(self._buffer)
 
 
 def _end_of_frame(received: memoryview, at: int) -> int:

@@ -16,6 +16,9 @@ LARGE: Final = 128 * 1024
 #: A guest has this long to move a large frame, and longer by what a busy machine takes for it.
 _MOVE_S: Final = 5.0
 _SLOWEST_BYTES_PER_S: Final = 4_000_000
+#: The largest buffer that is kept, and for how long.
+_MAX_SPARE_BYTES: Final = 16 * 1024 * 1024
+_KEEP_S: Final = 5.0
 
 
 class Memory:
@@ -27,6 +30,8 @@ class Memory:
         self.held = 0
         #: Where the workers receive; what is in it is used before another event is handled.
         self.scratch = bytearray(2 * LARGE)
+        self._spare = bytearray()
+        self._spare_used_at = 0.0
         self._max = max_bytes
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
@@ -72,6 +77,25 @@ class Memory:
             if not future.cancelled():  # it was granted at this very moment
                 self.give_back(size)
             raise
+
+    def buffer(self, size: int) -> bytearray:
+        """Return a buffer of ``size`` bytes or more, from its last user where it can be.
+
+        A fresh one costs more than to receive into it: the kernel clears each of its pages.
+        """
+        spare, self._spare = self._spare, bytearray()
+        return spare if len(spare) >= size else bytearray(size)
+
+    def keep(self, buffer: bytearray) -> None:
+        """Keep a buffer for its next user, for a short while."""
+        if len(self._spare) < len(buffer) <= _MAX_SPARE_BYTES:
+            self._spare = buffer
+            self._spare_used_at = time.monotonic()
+
+    def drop_unused(self) -> None:
+        """Let go of a buffer that nobody has used for some seconds."""
+        if time.monotonic() - self._spare_used_at > _KEEP_S:
+            self._spare = bytearray()
 
     def _fits(self, size: int) -> bool:
         # One by itself always does, so that nobody waits for ever.

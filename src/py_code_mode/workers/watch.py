@@ -42,6 +42,7 @@ class Watch:
                 self._check_process(worker)
             await self._check_disk(workers)
             self._pool.jails.end_idle()
+            self._pool.memory.drop_unused()
             living = {worker.id for worker in workers}
             self._idle_cpu = {i: seen for i, seen in self._idle_cpu.items() if i in living}
 
