@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgpack
 
 from py_code_mode_guest import interrupts, packages
-from py_code_mode_guest.wire import HEADER, pack, pack_pieces
+from py_code_mode_guest.wire import HEADER, pack, pack_call
 
 _CHUNK: Final = 256 * 1024
 #: How long a sender leaves the reading to somebody who may have stopped.
@@ -67,7 +67,7 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one frame. Invariant: an interrupt never tears a frame."""
-        pieces = [pack(message)] if message["type"] != "call" else pack_pieces(message)
+        pieces = [pack(message)] if message["type"] != "call" else pack_call(message)
         with interrupts.shield(), self._send_lock:
             for piece in pieces:
                 self._send(piece)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgpack
@@ -22,44 +23,65 @@ EXT_RECORD: Final = 2
 EXT_BLOB: Final = 3
 
 HEADER: Final = struct.Struct("<I")
-#: An argument of more bytes is sent as it is; until then a mark of so many stands for it.
-_LARGE: Final = 256 * 1024
+#: Bytes from which a value is sent as it is.
+LARGE: Final = 256 * 1024
 _MARK_BYTES: Final = 16
-#: How msgpack begins a mark, and the bytes that it stands for.
-_BIN8: Final = bytes([0xC4, _MARK_BYTES])
-_BIN32: Final = struct.Struct(">BI")
+#: How msgpack begins a mark.
+_MARKED: Final = bytes([0xC4, _MARK_BYTES])
 
 
-def pack(message: Any) -> bytes:
-    """Return the frame of a message, header included. Raises ValueError when it is too large."""
-    body: bytes = msgpack.packb(message, use_bin_type=True)
-    if len(body) > MAX_FRAME_BYTES:
-        raise ValueError(f"{len(body):,} bytes are over the frame limit of {MAX_FRAME_BYTES:,}")
-    return HEADER.pack(len(body)) + body
+def pack(message: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return the frame of a message, header included. Raises ValueError when it is too large.
+
+    ``default`` makes something of values that msgpack does not know.
+    """
+    return b"".join(pack_around(message, (), default))
 
 
-def pack_pieces(call: dict[str, Any]) -> list[bytes]:
+def pack_call(call: dict[str, Any]) -> list[bytes]:
     """Return the frame of a call in pieces, of which large arguments are some as they are.
 
-    Packing would copy them three times. Raises ValueError when the frame is too large.
+    Raises ValueError when the frame is too large.
     """
-    large: list[tuple[bytes, bytes]] = []
+    large: list[Large] = []
 
     def without_large(value: Any) -> Any:
-        if type(value) is not bytes or len(value) < _LARGE:
+        if type(value) is not bytes or len(value) < LARGE:
             return value
-        large.append((os.urandom(_MARK_BYTES), value))
-        return large[-1][0]
+        large.append(Large(bytes_head(len(value)), value))
+        return large[-1].mark
 
     args = [without_large(value) for value in call["args"]]
     kwargs = {name: without_large(value) for name, value in call["kwargs"].items()}
-    if not large:
-        return [pack(call)]
-    rest = msgpack.packb({**call, "args": args, "kwargs": kwargs}, use_bin_type=True)
+    return pack_around({**call, "args": args, "kwargs": kwargs}, large)
+
+
+class Large:
+    """A large value in a frame: its body goes as it is, and in the message a mark stands for it.
+
+    Packing would copy it three times.
+    """
+
+    __slots__ = ("body", "head", "mark")
+
+    def __init__(self, head: bytes, body: bytes) -> None:
+        self.mark = os.urandom(_MARK_BYTES)
+        self.head = head
+        self.body = body
+
+
+def pack_around(
+    message: Any, large: Sequence[Large], default: Callable[[Any], Any] | None = None
+) -> list[bytes]:
+    """Return the frame of a message in pieces: large values in place of their marks.
+
+    ``large`` is in the order of the message. Raises ValueError when the frame is too large.
+    """
+    rest: bytes = msgpack.packb(message, default=default, use_bin_type=True)
     pieces: list[bytes] = []
-    for mark, body in large:  # in the order of the arguments, as packed
-        before, _, rest = rest.partition(_BIN8 + mark)
-        pieces += [before + _BIN32.pack(0xC6, len(body)), body]
+    for one in large:
+        before, _, rest = rest.partition(_MARKED + one.mark)
+        pieces += [before + one.head, one.body]
     pieces.append(rest)
     size = sum(map(len, pieces))
     if size > MAX_FRAME_BYTES:
@@ -67,10 +89,25 @@ def pack_pieces(call: dict[str, Any]) -> list[bytes]:
     return [HEADER.pack(size) + pieces[0], *pieces[1:]]
 
 
+def bytes_head(size: int) -> bytes:
+    """Return what msgpack writes before so many bytes."""
+    return struct.pack(">BI", 0xC6, size)
+
+
+def blob_head(media_type: str, size: int) -> bytes:
+    """Return what msgpack writes before the body, of so many bytes, of a blob."""
+    name = _blob_name(media_type)
+    return struct.pack(">BIB", 0xC9, len(name) + size, EXT_BLOB) + name
+
+
 def pack_blob(media_type: str, body: bytes) -> bytes:
     """Return the data of a blob extension: one length byte, the media type, the body."""
+    return _blob_name(media_type) + body
+
+
+def _blob_name(media_type: str) -> bytes:
     name = media_type.encode("ascii")
-    return bytes([len(name)]) + name + body
+    return bytes([len(name)]) + name
 
 
 def unpack_blob(data: bytes) -> tuple[str, bytes]:

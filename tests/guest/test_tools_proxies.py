@@ -65,7 +65,7 @@ class Line:
             value = await self._door.call(
                 call.namespace, call.operation, call.args, call.kwargs, caller=caller(self._jail)
             )
-            reply = outgoing.reply_frame(call.id, value)
+            reply = b"".join(outgoing.reply_frame(call.id, value))
         except CodeModeError as error:
             reply = outgoing.error_frame(call.id, error)
         answer: dict[str, Any] = msgpack.unpackb(reply[HEADER.size :], ext_hook=ext_hook)

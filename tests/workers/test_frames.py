@@ -164,7 +164,8 @@ def unpack(frame: bytes) -> Any:
 
 def test_replies_carry_records_blobs_and_long_integers() -> None:
     record = SkillRecord("s", "d", [{"name": "x"}], 1, "", "api", "now")
-    value = unpack(reply_frame(3, [record, 10**40, (1,), {"a": Blob("x/y", b"z")}]))["value"]
+    sent = b"".join(reply_frame(3, [record, 10**40, (1,), {"a": Blob("x/y", b"z")}]))
+    value = unpack(sent)["value"]
     assert type(value[0]) is Record
     assert (value[0].name, value[0]["parameters"]) == ("s", [{"name": "x"}])
     assert value[1:3] == [10**40, [1]]

@@ -126,7 +126,8 @@ class Calls:
         if not isinstance(answer, CodeModeError):
             news = self.news()
             try:
-                self._write(outgoing.reply_frame(call_id, answer, packages=news))
+                for piece in outgoing.reply_frame(call_id, answer, packages=news):
+                    self._write(piece)
             except Exception:
                 log.exception("an answer could not be sent")
                 answer = InternalError("the call failed inside the host; its log says why")

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgpack
 
 from py_code_mode.errors import CodeModeError, InternalError
 from py_code_mode.models import Blob, Record
-from py_code_mode_guest.wire import EXT_BLOB, EXT_INTEGER, EXT_RECORD, pack, pack_blob
+from py_code_mode_guest.wire import (
+    EXT_BLOB,
+    EXT_INTEGER,
+    EXT_RECORD,
+    LARGE,
+    Large,
+    blob_head,
+    bytes_head,
+    pack,
+    pack_around,
+    pack_blob,
+)
 
 
 def run_frame(
@@ -17,7 +28,7 @@ def run_frame(
 ) -> bytes:
     """Return the frame that starts a run; ``packages`` is a folder that the guest uses from now."""
     run = {"id": run_id, "code": code, "name": name, "max_output_bytes": max_output_bytes}
-    return _frame("run", run, packages)
+    return pack(_message("run", run, packages))
 
 
 def open_frame(namespaces: Mapping[str, Any]) -> bytes:
@@ -25,50 +36,46 @@ def open_frame(namespaces: Mapping[str, Any]) -> bytes:
     return pack({"type": "open", "namespaces": dict(namespaces)})
 
 
-def reply_frame(call_id: int, value: Any, *, packages: str | None = None) -> bytes:
-    """Return the frame that answers a call. Raises ValueError when the value is too large."""
-    return _frame("reply", {"id": call_id, "value": _encode(value)}, packages)
+def reply_frame(call_id: int, value: Any, *, packages: str | None = None) -> list[bytes]:
+    """Return the frame that answers a call, in pieces, of which a large value is one as it is.
 
-
-def _frame(kind: str, fields: dict[str, Any], packages: str | None) -> bytes:
-    news = {} if packages is None else {"packages": packages}
-    return pack({"type": kind, **fields, **news})
+    Raises ValueError when the value is too large, TypeError for one that has no form on the wire.
+    """
+    large = _large(value)
+    fields = {"id": call_id, "value": large[0].mark if large else value}
+    return pack_around(_message("reply", fields, packages), large, _extension)
 
 
 def error_frame(call_id: int, error: CodeModeError) -> bytes:
     """Return the frame that raises ``error`` in agent code."""
-    described = {
-        "type": type(error).__name__,
-        "message": error.message,
-        "fields": {name: _encode(value) for name, value in error.fields.items()},
-    }
+    described = {"type": type(error).__name__, "message": error.message, "fields": error.fields}
     try:
-        return pack({"type": "reply", "id": call_id, "error": described})
+        return pack({"type": "reply", "id": call_id, "error": described}, _extension)
     except (TypeError, ValueError):
         return error_frame(call_id, InternalError("the answer to this call could not be sent"))
 
 
-def _encode(value: Any) -> Any:
-    """Return a service's value for msgpack: records, blobs and long integers as extensions."""
-    if type(value) in _AS_THEY_ARE:  # by far the most
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _encode(item) for name, item in value.items()}
-    return _extension(value)
+def _message(kind: str, fields: dict[str, Any], packages: str | None) -> dict[str, Any]:
+    news = {} if packages is None else {"packages": packages}
+    return {"type": kind, **fields, **news}
 
 
-def _extension(value: Any) -> Any:
+def _large(value: Any) -> list[Large]:
+    if type(value) is bytes and len(value) >= LARGE:
+        return [Large(bytes_head(len(value)), value)]
+    if type(value) is Blob and len(value.body) >= LARGE:
+        return [Large(blob_head(value.media_type, len(value.body)), value.body)]
+    return []
+
+
+def _extension(value: Any) -> msgpack.ExtType:
+    """Return what msgpack does not know: a record, a blob, an integer of more than 64 bits."""
     if isinstance(value, Record):
-        body = {name: _encode(getattr(value, name)) for name in value}
-        return msgpack.ExtType(EXT_RECORD, msgpack.packb(body))
+        body = {name: getattr(value, name) for name in value}
+        return msgpack.ExtType(EXT_RECORD, msgpack.packb(body, default=_extension))
     if isinstance(value, Blob):
         return msgpack.ExtType(EXT_BLOB, pack_blob(value.media_type, value.body))
-    if isinstance(value, int) and not -(1 << 63) <= value < (1 << 63):
+    if isinstance(value, int):
         size = value.bit_length() // 8 + 1
         return msgpack.ExtType(EXT_INTEGER, value.to_bytes(size, "big", signed=True))
-    return value
-
-
-_AS_THEY_ARE: Final = frozenset({str, bytes, float, bool, type(None)})
+    raise TypeError(f"a {type(value).__name__} has no form on the wire")
