@@ -61,7 +61,7 @@ def test_a_package_that_cannot_be_installed_is_named_until_the_list_changes(
 def test_with_leave_packages_come_and_go_over_http(own: Place, uv: dict[str, str]) -> None:
     with own.start(ALLOW_RUNTIME_DEPS="true", **uv).client() as client:
         added = client.post("/api/deps/add", json={"package": "tinypkg==1.0"})
-        assert (added.status_code, added.json()) == (200, ["tinypkg==1.0"])
+        assert (added.status_code, added.json()) == (201, ["tinypkg==1.0"])
         assert client.value("import tinypkg; tinypkg.__version__") == "1.0"
         missing = client.post("/api/deps/add", json={"package": "no-such-package-here"})
         assert code_of(missing) == (422, "dep_install")
@@ -103,6 +103,6 @@ def test_sources_are_built_where_the_operator_lets_them(own: Place, uv: dict[str
     server = own.make(ALLOW_RUNTIME_DEPS="true", DEPS_ALLOW_BUILD="true", **uv).start()
     with server.client() as client:
         added = client.post("/api/deps/add", json={"package": "sourcepkg"})
-        assert (added.status_code, added.json()) == (200, ["sourcepkg"])
+        assert (added.status_code, added.json()) == (201, ["sourcepkg"])
         seen = client.value("import sourcepkg; sourcepkg.report")
         assert not [name for name in seen if name.startswith(("UV_", "CONTAINER", "STORAGE"))]

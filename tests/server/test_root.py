@@ -56,7 +56,7 @@ def test_what_has_given_up_root_builds_packages_with_uids_of_their_own(own: Plac
     )
     with server.client() as client:
         added = client.post("/api/deps/add", json={"package": "sourcepkg"})
-        assert added.status_code == 200, added.json()
+        assert added.status_code == 201, added.json()
         built_by, runs = client.value("import os, sourcepkg; [sourcepkg.report, os.getuid()]")
         assert min(built_by, runs) > 200_000_000
         assert built_by != runs

@@ -127,10 +127,10 @@ async def list_deps(request: Request) -> Response:
     return await _answer(request, "deps", "list")
 
 
-@router.post("/api/deps/add", tags=["packages"], response_model=list[str])
+@router.post("/api/deps/add", tags=["packages"], status_code=201, response_model=list[str])
 async def add_dep(request: Request, package: schemas.PackageRequest) -> Response:
     """Install a package and keep it in the list."""
-    return await _answer(request, "deps", "add", spec=package.package)
+    return await _answer(request, "deps", "add", 201, spec=package.package)
 
 
 @router.post("/api/deps/remove", tags=["packages"], response_model=list[str])
