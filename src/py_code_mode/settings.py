@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final, Literal
 
 from py_code_mode.errors import ConfigurationError
@@ -14,99 +13,29 @@ from py_code_mode.search.choose import choose_embedder
 from py_code_mode.store.config_folder import check_config_folder
 from py_code_mode.store.redis_extra import check_redis_url
 from py_code_mode.store.redis_keys import RedisKeys
+from py_code_mode.variables import (
+    access_tokens,
+    address,
+    fallback,
+    flag,
+    modules,
+    one_of,
+    seconds,
+    starting,
+    url_of_redis,
+    whole,
+    words,
+)
 from py_code_mode.workers.egress import EgressPolicy
 
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
-_MIN_TOKEN: Final = 16
 _MAX_PORT: Final = 65535
 _MAX_UID: Final = 100_000_000  # sessions have those above
 
 
-def _whole(low: int, high: float = math.inf) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError("must be a whole number") from None
-        if not low <= value <= high:
-            raise ValueError(
-                f"must be at least {low}" + (f" and at most {high}" if high < math.inf else "")
-            )
-        return value
-
-    return read
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise ValueError("must be a number of seconds over 0")
-    return value
-
-
-def _flag(text: str) -> bool:
-    if text.lower() in _TRUE | _FALSE:
-        return text.lower() in _TRUE
-    raise ValueError("must be true or false")
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return text
-
-    return read
-
-
-def _fallback(text: str) -> Literal["lexical"] | None:
-    if text not in ("", "lexical"):
-        raise ValueError("must be lexical, or empty for none")
-    return "lexical" if text else None
-
-
-def _address(text: str) -> str:
-    if not text:
-        raise ValueError("must name an address")
-    return text
-
-
-def _modules(text: str) -> tuple[str, ...]:
-    names = _words(text)
-    if not all(part.isidentifier() for name in names for part in name.split(".")):
-        raise ValueError("must be names of modules with commas between them")
-    return names
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
-
-
-def _redis_url(text: str) -> str:
-    if text and not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must begin with redis://, rediss:// or unix://")
-    return text
-
-
-def _tokens(text: str) -> tuple[str, ...]:
-    tokens = _words(text)
-    if not tokens:
-        raise ValueError("must have a token; make one with: openssl rand -hex 32")
-    if any(len(token) < _MIN_TOKEN for token in tokens):
-        raise ValueError(f"has a token of less than {_MIN_TOKEN} characters")
-    if not all(token.isascii() and token.isprintable() and " " not in token for token in tokens):
-        raise ValueError("must be printable ASCII without spaces")
-    return tokens
-
-
-_SANDBOX: Final = _one_of("auto", "off")
-_TIER: Final = _one_of("A", "B", "C", "D", "none")
-_LOG_FORMAT: Final = _one_of("text", "json")
-_LOG_LEVEL: Final = _one_of("debug", "info", "warning", "error")
+_SANDBOX: Final = one_of("auto", "off")
+_TIER: Final = one_of("A", "B", "C", "D", "none")
+_LOG_FORMAT: Final = one_of("text", "json")
+_LOG_LEVEL: Final = one_of("debug", "info", "warning", "error")
 
 
 def _setting(
@@ -120,46 +49,46 @@ def _setting(
 class Settings:
     """What an operator may set; units are in the names, the variable in each field's metadata."""
 
-    tokens: tuple[str, ...] = _setting("CONTAINER_AUTH_TOKEN", _tokens, (), secret=True)
-    redis_url: str = _setting("REDIS_URL", _redis_url, "", secret=True)
-    allow_insecure_redis: bool = _setting("ALLOW_INSECURE_REDIS", _flag, False)  # noqa: FBT003
+    tokens: tuple[str, ...] = _setting("CONTAINER_AUTH_TOKEN", access_tokens, (), secret=True)
+    redis_url: str = _setting("REDIS_URL", url_of_redis, "", secret=True)
+    allow_insecure_redis: bool = _setting("ALLOW_INSECURE_REDIS", flag, False)  # noqa: FBT003
     redis_prefix: str = _setting("REDIS_PREFIX", str, "agent")
     storage_path: str = _setting("STORAGE_PATH", str, "")
     config_path: str = _setting("CONFIG_PATH", str, "")
     artifacts_path: str = _setting("ARTIFACTS_PATH", str, "")
-    artifact_inline_max: int = _setting("ARTIFACT_INLINE_MAX", _whole(0), MIB)
-    max_store_mb: int = _setting("MAX_STORE_MB", _whole(0), 0)
-    store_timeout_s: float = _setting("STORE_TIMEOUT", _seconds, 5.0)
-    host: str = _setting("HOST", _address, "0.0.0.0")  # noqa: S104 - a container's port
-    port: int = _setting("PORT", _whole(0, _MAX_PORT), 8080)
+    artifact_inline_max: int = _setting("ARTIFACT_INLINE_MAX", whole(0), MIB)
+    max_store_mb: int = _setting("MAX_STORE_MB", whole(0), 0)
+    store_timeout_s: float = _setting("STORE_TIMEOUT", seconds, 5.0)
+    host: str = _setting("HOST", address, "0.0.0.0")  # noqa: S104 - a container's port
+    port: int = _setting("PORT", whole(0, _MAX_PORT), 8080)
     #: What a server that is started as root becomes; 0: it stays root.
-    server_uid: int = _setting("SERVER_UID", _whole(0, _MAX_UID), 0)
-    allow_runtime_deps: bool = _setting("ALLOW_RUNTIME_DEPS", _flag, False)  # noqa: FBT003
-    deps_allow_build: bool = _setting("DEPS_ALLOW_BUILD", _flag, False)  # noqa: FBT003
-    allow_skill_writes: bool = _setting("ALLOW_SKILL_WRITES", _flag, True)  # noqa: FBT003
-    execution_timeout_s: float = _setting("EXECUTION_TIMEOUT", _seconds, 60.0)
-    max_execution_timeout_s: float = _setting("MAX_EXECUTION_TIMEOUT", _seconds, 360.0)
-    max_sessions: int = _setting("MAX_SESSIONS", _whole(1), 200)
-    max_queue: int = _setting("MAX_QUEUE", _whole(0), 16)
-    pool_size: int = _setting("POOL_SIZE", _whole(0), 8)
+    server_uid: int = _setting("SERVER_UID", whole(0, _MAX_UID), 0)
+    allow_runtime_deps: bool = _setting("ALLOW_RUNTIME_DEPS", flag, False)  # noqa: FBT003
+    deps_allow_build: bool = _setting("DEPS_ALLOW_BUILD", flag, False)  # noqa: FBT003
+    allow_skill_writes: bool = _setting("ALLOW_SKILL_WRITES", flag, True)  # noqa: FBT003
+    execution_timeout_s: float = _setting("EXECUTION_TIMEOUT", seconds, 60.0)
+    max_execution_timeout_s: float = _setting("MAX_EXECUTION_TIMEOUT", seconds, 360.0)
+    max_sessions: int = _setting("MAX_SESSIONS", whole(1), 200)
+    max_queue: int = _setting("MAX_QUEUE", whole(0), 16)
+    pool_size: int = _setting("POOL_SIZE", whole(0), 8)
     work_dir: str = _setting("WORK_DIR", str, "")
-    session_idle_timeout_s: float = _setting("SESSION_IDLE_TIMEOUT", _seconds, 3600.0)
-    session_memory_mb: int = _setting("SESSION_MEMORY_MB", _whole(64), 512)
-    session_disk_mb: int = _setting("SESSION_DISK_MB", _whole(1), 256)
-    max_output_bytes: int = _setting("MAX_OUTPUT_BYTES", _whole(1024, 8 * MIB), MIB)
-    max_body_bytes: int = _setting("MAX_BODY_BYTES", _whole(1024), 16 * MIB)
-    max_artifact_bytes: int = _setting("MAX_ARTIFACT_BYTES", _whole(1024), 256 * MIB)
-    max_code_bytes: int = _setting("MAX_CODE_BYTES", _whole(1, 32 * MIB), MIB)
-    max_tool_calls: int = _setting("MAX_TOOL_CALLS", _whole(0), 1000)
-    drain_timeout_s: float = _setting("DRAIN_TIMEOUT", _seconds, 30.0)
+    session_idle_timeout_s: float = _setting("SESSION_IDLE_TIMEOUT", seconds, 3600.0)
+    session_memory_mb: int = _setting("SESSION_MEMORY_MB", whole(64), 512)
+    session_disk_mb: int = _setting("SESSION_DISK_MB", whole(1), 256)
+    max_output_bytes: int = _setting("MAX_OUTPUT_BYTES", whole(1024, 8 * MIB), MIB)
+    max_body_bytes: int = _setting("MAX_BODY_BYTES", whole(1024), 16 * MIB)
+    max_artifact_bytes: int = _setting("MAX_ARTIFACT_BYTES", whole(1024), 256 * MIB)
+    max_code_bytes: int = _setting("MAX_CODE_BYTES", whole(1, 32 * MIB), MIB)
+    max_tool_calls: int = _setting("MAX_TOOL_CALLS", whole(0), 1000)
+    drain_timeout_s: float = _setting("DRAIN_TIMEOUT", seconds, 30.0)
     embeddings: str = _setting("EMBEDDINGS", str, "static")
-    search_fallback: Literal["lexical"] | None = _setting("EMBEDDINGS_FALLBACK", _fallback, None)
+    search_fallback: Literal["lexical"] | None = _setting("EMBEDDINGS_FALLBACK", fallback, None)
     embeddings_api_key: str = _setting("EMBEDDINGS_API_KEY", str, "", secret=True)
-    audit_args: bool = _setting("AUDIT_ARGS", _flag, False)  # noqa: FBT003
-    preload: tuple[str, ...] = _setting("PRELOAD", _modules, ())
+    audit_args: bool = _setting("AUDIT_ARGS", flag, False)  # noqa: FBT003
+    preload: tuple[str, ...] = _setting("PRELOAD", modules, ())
     sandbox: str = _setting("SANDBOX", _SANDBOX, "auto")
     min_sandbox_tier: str = _setting("MIN_SANDBOX_TIER", _TIER, "C")
-    egress_allow: tuple[str, ...] = _setting("EGRESS_ALLOW", _words, ())
+    egress_allow: tuple[str, ...] = _setting("EGRESS_ALLOW", words, ())
     log_format: str = _setting("LOG_FORMAT", _LOG_FORMAT, "text")
     log_level: str = _setting("LOG_LEVEL", _LOG_LEVEL, "info")
     #: What tool files may name, and what the installer of packages reads; by variable.
@@ -176,18 +105,16 @@ class Settings:
         values: dict[str, Any] = {}
         problems: list[str] = []
         for each in fields(cls):
-            variable = each.metadata.get("variable")
-            if variable is None or variable not in environ:
+            if each.metadata.get("variable") not in environ:
                 continue
             try:
-                values[each.name] = each.metadata["read"](environ[variable].strip())
+                values[each.name] = _value_of(each, environ)
             except ValueError as error:
-                shown = "" if each.metadata["secret"] else f", not {environ[variable]!r}"
-                problems.append(f"{variable} {error}{shown}")
+                problems.append(str(error))
         made = cls(
             **values,
-            tool_variables=_starting("TOOL_", environ),
-            installer_variables=_starting("UV_", environ),
+            tool_variables=starting("TOOL_", environ),
+            installer_variables=starting("UV_", environ),
         )
         problems += [] if "CONTAINER_AUTH_TOKEN" in environ else [_UNSET]
         problems += [f"{name} is not available in this version" for name in _telemetry(environ)]
@@ -254,6 +181,30 @@ class Settings:
         )
 
 
+def read_setting(name: str, environ: Mapping[str, str]) -> Any:
+    """Return one setting alone, for commands that have few of the server's.
+
+    Raises:
+        ConfigurationError: names the variable.
+    """
+    (each,) = (each for each in fields(Settings) if each.name == name)
+    try:
+        given = each.metadata["variable"] in environ
+        return _value_of(each, environ) if given else each.default
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _value_of(setting: Field[Any], environ: Mapping[str, str]) -> Any:
+    """Raises ValueError, which names the variable and never shows a secret."""
+    variable = setting.metadata["variable"]
+    try:
+        return setting.metadata["read"](environ[variable].strip())
+    except ValueError as error:
+        shown = "" if setting.metadata["secret"] else f", not {environ[variable]!r}"
+        raise ValueError(f"{variable} {error}{shown}") from None
+
+
 def _check_work_dir(path: str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
@@ -283,13 +234,9 @@ def _telemetry(environ: Mapping[str, str]) -> list[str]:
     """Return the variables of OpenTelemetry that ask for something to be sent."""
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return []
-    wanted = {name: value for name, value in _starting("OTEL_", environ).items() if value}
+    wanted = {name: value for name, value in starting("OTEL_", environ).items() if value}
     return sorted(
         name
         for name, value in wanted.items()
         if name.startswith("OTEL_EXPORTER_") or (name.endswith("_EXPORTER") and value != "none")
     )
-
-
-def _starting(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name.startswith(prefix)}

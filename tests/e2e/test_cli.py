@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from packages.wheels import sdist
 from redis_server import redis_prefix, shared_redis_url
 
 __all__ = ["redis_prefix", "shared_redis_url"]
@@ -56,12 +58,17 @@ def test_json_gives_the_whole_result(tmp_path: Path) -> None:
     )
 
 
-def test_wrong_use_exits_2(tmp_path: Path) -> None:
+def test_wrong_use_exits_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
     for args in (
         ["run"],
         ["run", "missing.py"],
         ["run", "-c", "1", "x.py"],
         ["run", "-c", "1", "--timeout", "999"],
+        ["run", "-c", "1", "--timeout", "nan"],
+        ["run", "-c", "1", "--base", "x", "--redis", "redis://127.0.0.1"],
+        ["run", "-c", "1", "--base", ""],
+        ["run", "-c", "1", "--redis", "-"],
     ):
         done = cli(*args, cwd=tmp_path)
         assert done.returncode == 2, (args, done)
@@ -87,6 +94,28 @@ def test_tools_of_a_folder_get_the_variables_that_they_name(
     done = cli("run", "-c", "tools.show()", cwd=tmp_path)
     assert "KEY=for tools" in done.stdout
     assert "SERVER_KEY" not in done.stdout + done.stderr
+
+
+def test_packages_without_a_wheel_are_built_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of their own, as what was built once is found again by whoever asks for it.
+    first, second = (f"src{secrets.token_hex(6)}" for _ in range(2))
+    for name in (first, second):
+        sdist(tmp_path, name, attempt="REPORT = 1")
+    for name, value in {"FIND_LINKS": str(tmp_path), "NO_INDEX": "1", "OFFLINE": "1"}.items():
+        monkeypatch.setenv(f"UV_{name}", value)
+    add_first = ("run", "-c", f"deps.add({first!r})", "--base")
+    refused = cli(*add_first, "a", cwd=tmp_path)
+    assert (refused.returncode, "DEPS_ALLOW_BUILD" in refused.stderr) == (1, True)
+    assert cli(*add_first, "b", "--allow-build", cwd=tmp_path).stdout == f"[{first!r}]\n"
+    monkeypatch.setenv("DEPS_ALLOW_BUILD", "true")
+    add_second = ("run", "-c", f"deps.add({second!r})", "--base", "c")
+    assert cli(*add_second, cwd=tmp_path).stdout == f"[{second!r}]\n"
+    monkeypatch.setenv("DEPS_ALLOW_BUILD", "perhaps")
+    wrong = cli("run", "-c", "1", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert wrong.stderr == "py-code-mode: DEPS_ALLOW_BUILD must be true or false, not 'perhaps'\n"
 
 
 def test_a_redis_is_named_by_the_environment(

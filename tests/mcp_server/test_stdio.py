@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp_types import CallToolResult, ImageContent, TextContent
 
 from contract.open_sessions import ECHO
-from packages.wheels import wheel
+from packages.wheels import sdist, wheel
 from py_code_mode import FileStorage, RedisStorage
 from redis_server import redis_prefix, shared_redis_url
 from server.serving import eventually, is_alive
@@ -292,6 +293,22 @@ async def test_packages_are_added_and_removed(tmp_path: Path) -> None:
         assert "RuntimeDepsDisabledError" in failed
 
 
+async def test_packages_without_a_wheel_are_built_where_that_is_allowed(tmp_path: Path) -> None:
+    # Of their own, as what was built once is found again by whoever asks for it.
+    first, second = (f"src{secrets.token_hex(6)}" for _ in range(2))
+    for name in (first, second):
+        sdist(tmp_path, name, attempt="REPORT = 1")
+    uv = {"UV_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1", "UV_OFFLINE": "1"}
+    base = ("--base", str(tmp_path / "store"))
+    async with opened(*base, variables=uv) as mcp:
+        assert "DEPS_ALLOW_BUILD" in await mcp.error("add_dep", package=first)
+    async with opened(*base, variables={**uv, "DEPS_ALLOW_BUILD": "true"}) as mcp:
+        assert first in await mcp.text("add_dep", package=first)
+    flag = ("--allow-build", *base)
+    async with opened(*flag, variables={**uv, "DEPS_ALLOW_BUILD": "false"}) as mcp:
+        assert second in await mcp.text("add_dep", package=second)
+
+
 # The process
 
 
@@ -358,10 +375,12 @@ HANDSHAKE = [
 
 
 @contextmanager
-def started(folder: Path, *messages: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    folder: Path, *messages: dict[str, Any], options: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server that has got these messages, after a handshake."""
     with subprocess.Popen(
-        [COMMAND, "mcp", "--base", str(folder)],
+        [COMMAND, "mcp", "--base", str(folder), *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -413,6 +432,18 @@ def test_standard_output_has_the_protocol_alone(tmp_path: Path) -> None:
     assert b"bad tool file: bad.yaml:" in errors
 
 
+def test_what_is_logged_is_json_if_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "bad.yaml").write_text("name: [")
+    with started(tmp_path, call_of("tools.list()"), options=("--json",)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        _, errors = process.communicate(timeout=30)
+    lines = [json.loads(line) for line in errors.decode().splitlines()]
+    assert any(line["event"].startswith("bad tool file: bad.yaml:") for line in lines)
+    assert {line["level"] for line in lines} == {"warning"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -421,6 +452,7 @@ def test_standard_output_has_the_protocol_alone(tmp_path: Path) -> None:
         (["--redis", "-"], "--redis - needs the variable REDIS_URL"),
         (["--redis", "nonsense"], "py-code-mode mcp: "),
         (["--redis", "redis://127.0.0.1:1/"], "py-code-mode mcp: "),
+        (["--base", ""], "--base needs the name of a folder"),
         (["--what"], "unrecognized arguments: --what"),
     ],
 )

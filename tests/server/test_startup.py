@@ -95,7 +95,8 @@ def test_every_bad_setting_is_told_at_once_by_name_and_no_secret(tmp_path: Path)
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({}, "set one of REDIS_URL and STORAGE_PATH"),
+        ({"STORAGE_PATH": ""}, "set one of REDIS_URL and STORAGE_PATH"),
+        ({"REDIS_URL": ""}, "set one of REDIS_URL and STORAGE_PATH"),
         ({"STORAGE_PATH": "/s", "REDIS_URL": "redis://127.0.0.1"}, "one only"),
         ({"STORAGE_PATH": "/s", "EXECUTION_TIMEOUT": "500"}, "MAX_EXECUTION_TIMEOUT"),
         ({"STORAGE_PATH": "/s", "SANDBOX": "off"}, "MIN_SANDBOX_TIER=none"),

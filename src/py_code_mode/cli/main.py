@@ -20,6 +20,7 @@ import typer
 from py_code_mode._version import __version__
 from py_code_mode.cli import demo as demo_session
 from py_code_mode.cli import mcp as mcp_command
+from py_code_mode.cli import options
 from py_code_mode.cli import serve as serve_command
 from py_code_mode.cli import store as store_command
 from py_code_mode.cli.show import show_result
@@ -29,9 +30,11 @@ from py_code_mode.json_values import result_to_json
 from py_code_mode.models import RunResult
 from py_code_mode.packages.installer import PackageInstaller
 from py_code_mode.sessions.session import Sandbox, Session
+from py_code_mode.settings import read_setting
 from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.redis_extra import redis_storage
+from py_code_mode.variables import DEFAULT_BASE
 
 T = TypeVar("T")
 
@@ -45,15 +48,14 @@ app = typer.Typer(
 
 app.add_typer(tools)
 
-_Base = Annotated[
-    Path,
-    typer.Option("--base", help="Folder with tools/, skills/, artifacts/ …", show_default=True),
+_Base = Annotated[str | None, typer.Option("--base", metavar="DIR", help=options.about("base"))]
+_Redis = Annotated[str | None, typer.Option("--redis", metavar="URL", help=options.about("redis"))]
+_Prefix = Annotated[str | None, typer.Option(help=options.about("prefix"))]
+_Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="S", parser=options.number_of_seconds, help=options.about("timeout")),
 ]
-_Redis = Annotated[
-    str | None,
-    typer.Option("--redis", help="URL of a Redis to use instead; - takes that of REDIS_URL."),
-]
-_Prefix = Annotated[str, typer.Option(help="What the keys in Redis begin with.")]
+_AllowBuild = Annotated[bool, typer.Option("--allow-build", help=options.about("allow-build"))]
 
 
 class _DemoStorage(StrEnum):
@@ -78,27 +80,28 @@ def _options(
 
 @app.command()
 def run(
+    *,
     file: Annotated[
         str | None, typer.Argument(help="A Python file, or - for standard input.")
     ] = None,
     code: Annotated[str | None, typer.Option("-c", "--code", help="The code itself.")] = None,
-    base: _Base = Path("./.code-mode"),
+    base: _Base = None,
     redis: _Redis = None,
-    prefix: _Prefix = "agent",
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds until the run is interrupted.", min=0.001)
-    ] = None,
+    prefix: _Prefix = None,
+    timeout: _Timeout = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result.")] = False,
+    allow_build: _AllowBuild = False,
     sandbox_off: _Off = False,
 ) -> None:
     """Run code in a fresh session on a folder, or a Redis, of tools, skills and artifacts."""
     source = _source(file, code)
 
     async def once() -> RunResult:
+        building = allow_build or read_setting("deps_allow_build", os.environ)
         async with Session(
             _storage(base, redis, prefix),
             sandbox="off" if sandbox_off else "auto",
-            installer=PackageInstaller(environ=os.environ),
+            installer=PackageInstaller(environ=os.environ, allow_build=building),
             tool_variables=os.environ,
         ) as session:
             return await session.run(source, timeout=timeout)
@@ -153,14 +156,15 @@ def store(context: typer.Context) -> None:
     raise typer.Exit(store_command.main(context.args))
 
 
-def _storage(base: Path, redis: str | None, prefix: str) -> Store:
-    """Return the storage that the options name. What stands on a command line shows in ``ps``."""
-    if redis is None:
-        return FileStorage(base)
-    url = os.environ.get("REDIS_URL") if redis == "-" else redis
-    if not url:
-        raise typer.BadParameter("--redis - needs the variable REDIS_URL")
-    return redis_storage()(url, prefix=prefix)
+def _storage(base: str | None, redis: str | None, prefix: str | None) -> Store:
+    """Return the storage that the options name."""
+    try:
+        place = options.place_of(base, redis, os.environ)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if "REDIS_URL" in place:
+        return redis_storage()(place["REDIS_URL"], prefix="agent" if prefix is None else prefix)
+    return FileStorage(place.get("STORAGE_PATH", DEFAULT_BASE))
 
 
 def _source(file: str | None, code: str | None) -> str:

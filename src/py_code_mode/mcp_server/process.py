@@ -10,14 +10,17 @@ import signal
 import sys
 from collections.abc import Mapping
 
+from py_code_mode import logs
 from py_code_mode.errors import CodeModeError
 from py_code_mode.mcp_server.serving import make_server
 from py_code_mode.models import Limits
 from py_code_mode.packages.installer import PackageInstaller
 from py_code_mode.sessions.session import Session
+from py_code_mode.settings import read_setting
 from py_code_mode.store.base import Store
 from py_code_mode.store.file import FileStorage
 from py_code_mode.store.redis_extra import redis_storage
+from py_code_mode.variables import starting
 from py_code_mode.workers.hiding import hide_process
 
 log = logging.getLogger(__name__)
@@ -28,16 +31,23 @@ def main(handed: int) -> int:
     hide_process()
     with os.fdopen(handed, "rb") as file:
         variables: dict[str, str] = json.loads(file.read())
-    # Standard output belongs to the protocol; everything else is said on standard error.
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s"
-    )
     try:
+        _set_up_logs(read_setting("log_format", variables))
         asyncio.run(_serve(variables))
     except CodeModeError as error:
         sys.stderr.write(f"py-code-mode mcp: {error.message}\n")
         return 2
     return 0
+
+
+def _set_up_logs(log_format: str) -> None:
+    """Standard output belongs to the protocol; everything else is said on standard error."""
+    if log_format == "json":
+        logs.set_up(log_format, "warning")
+    else:
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s"
+        )
 
 
 async def _serve(variables: Mapping[str, str]) -> None:
@@ -87,20 +97,21 @@ def _session(variables: Mapping[str, str]) -> Session:
         _storage(variables),
         limits=limits,
         allow_runtime_deps=_runtime_deps(variables),
-        installer=PackageInstaller(environ=_starting("UV_", variables)),
-        tool_variables=_starting("TOOL_", variables),
+        installer=PackageInstaller(
+            environ=starting("UV_", variables),
+            allow_build=read_setting("deps_allow_build", variables),
+        ),
+        tool_variables=starting("TOOL_", variables),
     )
 
 
 def _storage(variables: Mapping[str, str]) -> Store:
     if "REDIS_URL" in variables:
-        return redis_storage()(variables["REDIS_URL"], prefix=variables["REDIS_PREFIX"])
+        return redis_storage()(
+            variables["REDIS_URL"], prefix=read_setting("redis_prefix", variables)
+        )
     return FileStorage(variables["STORAGE_PATH"])
 
 
 def _runtime_deps(variables: Mapping[str, str]) -> bool:
     return variables["ALLOW_RUNTIME_DEPS"] == "true"
-
-
-def _starting(prefix: str, variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name.startswith(prefix)}

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from py_code_mode import logs
 from py_code_mode.errors import CodeModeError, ConfigurationError
-from py_code_mode.server import logs
 from py_code_mode.server.core import Core
 from py_code_mode.server.ending import ASKED
 from py_code_mode.server.orphans import orphans_buried
 from py_code_mode.settings import Settings
+from py_code_mode.variables import DEFAULT_BASE
 from py_code_mode.workers.hiding import hide_process
 from py_code_mode.workers.launcher import Launcher, give_up_root
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OPEN_FILES: Final = 65536
+#: A variable that is set and empty is no leave to do this; the image has one.
+_BY_DEFAULT: Final = (
+    "neither REDIS_URL nor STORAGE_PATH is set, so tools, skills, artifacts and packages are kept"
+    " in %s, which is this server's alone"
+)
 
 
 def main(handed: int, uid: int = 0) -> int:
@@ -43,8 +49,12 @@ def main(handed: int, uid: int = 0) -> int:
     with os.fdopen(handed, "rb") as file:
         environ: dict[str, str] = json.loads(file.read())
     try:
-        settings = Settings.from_environ(environ)
+        nowhere = not {"REDIS_URL", "STORAGE_PATH"} & environ.keys()
+        base = {"STORAGE_PATH": os.path.abspath(DEFAULT_BASE)} if nowhere else {}
+        settings = Settings.from_environ({**environ, **base})
         logs.set_up(settings.log_format, settings.log_level)
+        if nowhere:
+            log.warning(_BY_DEFAULT, settings.storage_path)
         _allow_open_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, launcher))
@@ -77,7 +87,8 @@ async def _serve(settings: Settings, launcher: Launcher | None) -> int:
             ending: set[asyncio.Task[None]] = set()
             _when_asked(lambda: _begin_to_end(core, server, ending))
             host, port = sock.getsockname()[:2]
-            log.info("listening on http://%s:%d", host, port)
+            url, storage = f"http://{host}:{port}", core.store.describe()
+            log.info("listening on %s", url, extra={"url": url, "storage": storage})
             await server.serve([sock])
             await asyncio.gather(*ending, return_exceptions=True)
     return 0
