@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from py_code_mode.search.embedder import Vectors
 from py_code_mode.search.folder import FolderEmbedder, Numpy
-from py_code_mode.search.wordpiece import WordPieces
+from py_code_mode.search.wordpiece import WordPieces, numbered
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 #: Pieces of a sentence that count; glosses rarely have more.
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read, embed, fit and write; says on the way how far it is."""
     options = _options(arguments)
     vocabulary = (options.model / "vocab.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
-    pieces = WordPieces(vocabulary)
+    pieces = WordPieces(numbered(vocabulary))
     sentences = list(dict.fromkeys([*_glosses(options.wordnet), *_lines(options.sentences)]))
     print(f"{len(sentences)} sentences")
     model = FolderEmbedder(str(options.model), Numpy())

@@ -40,6 +40,7 @@ def main(monkeypatch: pytest.MonkeyPatch) -> Main:
     return found
 
 
+@pytest.mark.timeout(180)  # it takes 30 s alone, and the machine may have other work
 def test_a_run_writes_every_group_and_no_path(main: Main, tmp_path: Path) -> None:
     assert main(["--quick", "--no-fail", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "results.json").read_text()

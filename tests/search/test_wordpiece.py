@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_code_mode.search.wordpiece import WordPieces, _words
+from py_code_mode.search.wordpiece import WordPieces, _words, numbered
 
 VOCABULARY = [
     "[UNK]",
@@ -25,7 +25,7 @@ VOCABULARY = [
     "文",
     "ß",
 ]
-PIECES = WordPieces(VOCABULARY)
+PIECES = WordPieces(numbered(VOCABULARY))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_endless_words_take_no_time() -> None:
 
 def test_the_memory_of_words_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("py_code_mode.search.wordpiece._MAX_REMEMBERED", 10)
-    pieces = WordPieces(VOCABULARY)
+    pieces = WordPieces(numbered(VOCABULARY))
     for number in range(100):
         pieces.ids(f"word{number}")
     assert len(pieces._remembered) <= 10

@@ -19,7 +19,7 @@ from py_code_mode.errors import SearchUnavailableError
 from py_code_mode.search.bert import Bert, read_safetensors
 from py_code_mode.search.embedder import Vectors
 from py_code_mode.search.lexical import MAX_CHARS
-from py_code_mode.search.wordpiece import WordPieces
+from py_code_mode.search.wordpiece import WordPieces, numbered
 
 #: Texts that go through the model together; more takes memory and gains nothing.
 _AT_ONCE = 32
@@ -64,13 +64,15 @@ class _Model:
     id: str
     dim: int
     pieces: WordPieces
+    begin: int
+    end: int
     first_only: bool
     max_tokens: int
     states: States
 
     def ids(self, text: str) -> list[int]:
-        begin, end = self.pieces.index["[CLS]"], self.pieces.index["[SEP]"]
-        return [begin, *self.pieces.ids(text[:MAX_CHARS])[: self.max_tokens - 2], end]
+        pieces = self.pieces.ids(text[:MAX_CHARS])[: self.max_tokens - 2]
+        return [self.begin, *pieces, self.end]
 
     def vectors(self, ids: Ids) -> Vectors:
         states = self.states(ids)
@@ -135,11 +137,13 @@ def _read(folder: Path, runtime: Runtime) -> _Model:
     length = _json(folder / "sentence_bert_config.json", optional=True)
     config = _json(folder / "config.json")
     longest: int = config["max_position_embeddings"]
-    pieces = WordPieces(_vocabulary(folder), lower=tokenizer.get("do_lower_case", True))
+    index = numbered(_vocabulary(folder))
     model = _Model(
         id=f"{runtime.scheme}-{folder.resolve().name}-{_digest(folder, runtime)}",
         dim=config["hidden_size"],
-        pieces=pieces,
+        pieces=WordPieces(index, lower=tokenizer.get("do_lower_case", True)),
+        begin=index["[CLS]"],
+        end=index["[SEP]"],
         first_only=bool(pooling.get("pooling_mode_cls_token", False)),
         max_tokens=min(length.get("max_seq_length", _MAX_TOKENS), longest),
         states=runtime.load(folder),

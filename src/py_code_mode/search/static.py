@@ -13,6 +13,7 @@ import numpy as np
 
 from py_code_mode.search.embedder import Vectors
 from py_code_mode.search.lexical import MAX_CHARS
+from py_code_mode.search.vocabulary import Vocabulary
 from py_code_mode.search.wordpiece import WordPieces
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class StaticEmbedder:
 
     @cached_property
     def _pieces(self) -> WordPieces:
-        return WordPieces((DATA / "vocab.txt").read_text(encoding="utf-8").split("\n"))
+        return WordPieces(Vocabulary((DATA / "vocab.txt").read_bytes()))
 
     @cached_property
     def _table(self) -> tuple[NDArray[np.int8], Vectors]:

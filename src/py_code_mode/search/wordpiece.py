@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 #: Longer words are unknown, as in BERT; it also keeps one endless word from taking all the time.
 _MAX_WORD_CHARS = 100
@@ -12,19 +13,38 @@ _MAX_WORD_CHARS = 100
 _MAX_REMEMBERED = 50_000
 _ASCII_WORDS = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
 _ASCII_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127))
-#: The blocks of Chinese characters, each of which is a word of its own.
-_CHINESE = re.compile(
-    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf"
-    "\U0002f800-\U0002fa1f]"
+#: The blocks of Chinese characters, each of which is a word of its own. No pattern: to compile it
+#: would take as long as to read the default table.
+_CHINESE = (
+    ("\u3400", "\u4dbf"),
+    ("\u4e00", "\u9fff"),
+    ("\uf900", "\ufaff"),
+    ("\U00020000", "\U0002a6df"),
+    ("\U0002a700", "\U0002ceaf"),
+    ("\U0002f800", "\U0002fa1f"),
 )
+_FIRST_CHINESE = _CHINESE[0][0]
+
+
+class Index(Protocol):
+    """The numbers of pieces; a dict is one."""
+
+    def get(self, piece: str, /) -> int | None:
+        """Return a piece's number; None where there is no such piece."""
+
+
+def numbered(vocabulary: Sequence[str]) -> dict[str, int]:
+    """Return the numbers of pieces, which are their places."""
+    return dict(zip(vocabulary, range(len(vocabulary)), strict=True))
 
 
 class WordPieces:
-    """A vocabulary; ``##`` begins the pieces that continue a word."""
+    """Splits by a vocabulary; ``##`` begins the pieces that continue a word."""
 
-    def __init__(self, vocabulary: Sequence[str], *, lower: bool = True) -> None:
-        self.index = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
-        self.unknown = self.index.get("[UNK]", -1)
+    def __init__(self, index: Index, *, lower: bool = True) -> None:
+        self._index = index
+        unknown = index.get("[UNK]")
+        self.unknown = -1 if unknown is None else unknown
         self._lower = lower
         self._remembered: dict[str, list[int]] = {}
 
@@ -50,7 +70,7 @@ class WordPieces:
         while start < len(word):
             mark = "##" if start else ""
             for end in range(len(word), start, -1):
-                number = self.index.get(mark + word[start:end])
+                number = self._index.get(mark + word[start:end])
                 if number is not None:
                     found.append(number)
                     start = end
@@ -79,6 +99,10 @@ def _spaced(char: str) -> str:
         return " "
     if category in {"Cc", "Cf", "Cn", "Co", "Cs"} or char == "\ufffd":
         return ""
-    if category[0] == "P" or (char.isascii() and not char.isalnum()) or _CHINESE.match(char):
+    if category[0] == "P" or (char.isascii() and not char.isalnum()) or _is_chinese(char):
         return f" {char} "
     return char
+
+
+def _is_chinese(char: str) -> bool:
+    return char >= _FIRST_CHINESE and any(first <= char <= last for first, last in _CHINESE)
