@@ -15,7 +15,7 @@ import msgpack
 
 from py_code_mode.errors import WorkerStartError
 from py_code_mode.models import Program, ProgramEnd
-from py_code_mode_guest.wire import HEADER, MAX_FRAME_BYTES, pack
+from py_code_mode_guest.wire import HEADER, pack
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _ANSWER_S: Final = 5.0
 #: Programs of one session that run at once; more wait, without their time running.
 _PARALLEL: Final = 32
+#: What an answer has beside the output.
+_REST_BYTES: Final = 64 * 1024
 
 
 class JailProcess(asyncio.Protocol):
@@ -36,6 +38,8 @@ class JailProcess(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._ends: dict[int, asyncio.Future[ProgramEnd]] = {}
+        #: Bytes of output by request, also of one that was given up, until its answer has come.
+        self._allowed: dict[int, int] = {}
         self._ids = itertools.count(1)
         self._received = bytearray()
         self._gone = False
@@ -54,6 +58,7 @@ class JailProcess(asyncio.Protocol):
         request_id = next(self._ids)
         future: asyncio.Future[ProgramEnd] = self._loop.create_future()
         self._ends[request_id] = future
+        self._allowed[request_id] = program.max_output_bytes
         self._transport.write(_spawn_frame(request_id, program))
         timer = self._loop.call_later(program.timeout_s + _ANSWER_S, self._silent, future)
         try:
@@ -105,7 +110,8 @@ class JailProcess(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         try:
-            while (message := _take_message(self._received)) is not None:
+            most = max(self._allowed.values(), default=0) + _REST_BYTES
+            while (message := _take_message(self._received, most)) is not None:
                 self._take(message)
         except ValueError as error:
             # A program of the session's uid may have got at its jail: trust it no further.
@@ -116,6 +122,7 @@ class JailProcess(asyncio.Protocol):
     def _take(self, message: Any) -> None:
         match message:
             case {"type": "ended", "id": int(request_id), **fields}:
+                self._allowed.pop(request_id, None)
                 future = self._ends.get(request_id)
                 end = _program_end(fields)
                 if future is not None and not future.done():
@@ -195,11 +202,11 @@ def _spawn_frame(request_id: int, program: Program) -> bytes:
     )
 
 
-def _take_message(received: bytearray) -> Any:
+def _take_message(received: bytearray, most: int) -> Any:
     if len(received) < HEADER.size:
         return None
     size: int = HEADER.unpack_from(received)[0]
-    if size > MAX_FRAME_BYTES:
+    if size > most:
         raise ValueError(f"a frame of {size:,} bytes")
     end = HEADER.size + size
     if len(received) < end:
