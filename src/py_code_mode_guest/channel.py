@@ -5,7 +5,8 @@ thread: whoever waits first *leads*, reads for everybody, and hands the lead on 
 is there. A session that makes one call at a time therefore pays for no thread switch.
 
 A host reads no more from a guest that does not read it, so whoever sends reads as well where it
-would otherwise wait.
+would otherwise wait. Nor does it while too many calls are under way, so that more wait here, where
+they can be interrupted, and the end of a run passes them.
 """
 
 from __future__ import annotations
@@ -21,25 +22,12 @@ from typing import Any, Final
 import msgpack
 
 from py_code_mode_guest import interrupts, packages
-from py_code_mode_guest.wire import HEADER, pack, pack_call
+from py_code_mode_guest.replies import Places, Reply
+from py_code_mode_guest.wire import HEADER, MAX_CALLS, pack, pack_call
 
 _CHUNK: Final = 256 * 1024
 #: How long a sender leaves the reading to somebody who may have stopped.
 _LOOK_AGAIN_MS: Final = 10
-
-
-class Reply:
-    """A call that waits for its answer, of a thread (``wakeup``) or of a coroutine (``future``)."""
-
-    __slots__ = ("done", "frame", "future", "loop", "wakeup")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self.done = False
-        self.frame: dict[str, Any] = {}
-        self.loop = loop
-        self.future: asyncio.Future[None] | None = loop.create_future() if loop else None
-        self.wakeup = threading.Lock()
-        self.wakeup.acquire()
 
 
 class Channel:
@@ -52,6 +40,7 @@ class Channel:
         self._room.register(sock, select.POLLOUT)
         self._either.register(sock, select.POLLIN | select.POLLOUT)
         self._ext_hook = ext_hook
+        self._places = Places(MAX_CALLS)
         self._received = bytearray()
         self._send_lock = threading.Lock()
         self._lock = threading.Lock()  # guards everything below
@@ -82,31 +71,82 @@ class Channel:
     def call(self, message: dict[str, Any]) -> dict[str, Any]:
         """Send a ``call`` and return the host's ``reply`` frame; an interrupt ends the wait."""
         with interrupts.shield():
+            ticket = self._places.take()
+            if ticket is not None:
+                self._wait_for_place(ticket)
             reply = Reply()
-            call_id = self._register(reply)
+            call_id = self._begin(message, reply)
             try:
-                self.send({**message, "type": "call", "id": call_id})
                 self._wait(reply)
             finally:
                 self._calls.pop(call_id, None)
         return reply.frame
 
     async def call_async(self, message: dict[str, Any]) -> dict[str, Any]:
-        """As ``call``, without blocking the running event loop."""
+        """As ``call``, without blocking the running event loop; cancelled, it is undone there."""
         loop = asyncio.get_running_loop()
-        reply = Reply(loop)
-        assert reply.future is not None  # noqa: S101 - made by Reply for a loop
         with interrupts.shield():
-            call_id = self._register(reply)
+            ticket = self._places.take(loop)
             self._watch(loop, +1)
         try:
-            self.send({**message, "type": "call", "id": call_id})
-            await reply.future
+            if ticket is not None:
+                await self._place_for(ticket)
+            reply = Reply(loop)
+            with interrupts.shield():
+                call_id = self._begin(message, reply)
+            await self._answer_to(call_id, reply)
         finally:
             with interrupts.shield():
                 self._watch(loop, -1)
-                self._calls.pop(call_id, None)
         return reply.frame
+
+    def _begin(self, message: dict[str, Any], reply: Reply) -> int:
+        """Send a call that has a place; returns its id. One that cannot be sent gives it back."""
+        with self._lock:
+            self._next_id += 1
+            call_id = self._next_id
+            self._calls[call_id] = reply
+        try:
+            self.send({**message, "type": "call", "id": call_id})
+        except BaseException:
+            self._calls.pop(call_id, None)
+            self._give_place_back()
+            raise
+        return call_id
+
+    def _wait_for_place(self, ticket: Reply) -> None:
+        try:
+            self._wait(ticket)
+        except BaseException:
+            if not self._places.leave(ticket):
+                self._give_place_back()
+            raise
+
+    async def _place_for(self, ticket: Reply) -> None:
+        assert ticket.future is not None  # noqa: S101 - made for a loop
+        try:
+            await ticket.future
+        except BaseException:
+            with interrupts.shield():
+                if not self._places.leave(ticket):
+                    self._give_place_back()
+            raise
+
+    async def _answer_to(self, call_id: int, reply: Reply) -> None:
+        assert reply.future is not None  # noqa: S101 - made for a loop
+        try:
+            await reply.future
+        except asyncio.CancelledError:
+            if not reply.done:
+                self.send({"type": "cancel", "id": call_id})
+            raise
+        finally:
+            self._calls.pop(call_id, None)
+
+    def _give_place_back(self) -> None:
+        ticket = self._places.give_back()
+        if ticket is not None:
+            self._finish(ticket, {})
 
     def _send(self, piece: bytes) -> None:
         sent = self._send_some(piece)
@@ -137,12 +177,6 @@ class Channel:
                 self._read()
         finally:
             self._step_down(self._send_turn)
-
-    def _register(self, reply: Reply) -> int:
-        with self._lock:
-            self._next_id += 1
-            self._calls[self._next_id] = reply
-            return self._next_id
 
     def _wait(self, reply: Reply) -> None:
         """Lead or follow until ``reply`` is done; called shielded or from the main loop."""
@@ -221,6 +255,7 @@ class Channel:
         reply = self._calls.pop(frame["id"], None)
         if reply is not None:  # else its caller was interrupted and is gone
             self._finish(reply, frame)
+        self._give_place_back()
 
     def _finish(self, reply: Reply, frame: dict[str, Any]) -> None:
         with self._lock:

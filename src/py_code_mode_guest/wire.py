@@ -1,7 +1,8 @@
 """The format of the wire: length-prefixed msgpack frames.
 
 A frame is a 4-byte little-endian length and a msgpack map with a ``type``. Guest to host:
-``ready``, ``call``, ``output``, ``display``, ``done``. Host to guest: ``open``, ``run``, ``reply``.
+``ready``, ``call``, ``cancel``, ``output``, ``display``, ``done``. Host to guest: ``open``,
+``run``, ``reply``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import msgpack
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 #: The largest argument that is a list or dict: each byte of it may cost the host 70 of memory.
 MAX_STRUCTURE_BYTES: Final = 2 * 1024 * 1024
+#: Calls of one guest that are under way at once; it keeps more to itself.
+MAX_CALLS: Final = 32
 #: msgpack extension types: an integer over 64 bits; a read-only record; bytes with a media type.
 EXT_INTEGER: Final = 1
 EXT_RECORD: Final = 2

@@ -239,3 +239,44 @@ async def test_after_a_reset_tools_start_anew(session: Session) -> None:
     await value(session, "tools.sh(script='echo x > left')")
     await session.reset()
     assert await value(session, "tools.sh(script='ls; echo ready')") == "ready\n"
+
+
+_NAP = "name: nap\ndescription: Sleep\ncommand: /bin/sleep\nargs: ['30']\n"
+_GIVE_UP = """
+import asyncio, time
+async def give_up():
+    naps = (tools.nap.call_async() for _ in range(100))
+    try:
+        await asyncio.wait_for(asyncio.gather(*naps), 0.5)
+    except TimeoutError:
+        return "gave up"
+"""
+
+
+async def test_calls_that_were_given_up_keep_neither_the_run_nor_the_next_calls_waiting() -> None:
+    """More of them than a guest may have under way, again and again: each is ended at the host."""
+    store = MemoryStorage()
+    await store.tools.add("nap", _NAP)
+    await store.tools.add("say", "name: say\ndescription: Say\ncommand: /bin/echo\nargs: [said]\n")
+    async with Session(store) as session:
+        started = time.monotonic()
+        run = await session.run(_GIVE_UP + "[await give_up() for _ in range(4)] + [tools.say()]")
+        assert run.value == ["gave up"] * 4 + ["said\n"], run.error
+        assert time.monotonic() - started < 15
+
+
+async def test_a_call_that_waits_for_its_turn_can_be_interrupted() -> None:
+    store = MemoryStorage()
+    await store.tools.add("nap", _NAP)
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+x = 1
+threads = ThreadPoolExecutor(40)
+naps = [threads.submit(tools.nap) for _ in range(40)]
+import time; time.sleep(0.3)
+tools.nap()
+"""
+    async with Session(store) as session:
+        run = await session.run(code, timeout=1.5)
+        assert (run.error_type, run.state.lost) == ("ExecutionTimeoutError", False), run.error
+        assert (await session.run("x", timeout=5)).value == 1

@@ -13,6 +13,7 @@ from py_code_mode.errors import ArtifactNotFoundError
 from py_code_mode.models import Blob, SkillRecord
 from py_code_mode.workers.frames import (
     Call,
+    Cancel,
     Display,
     Done,
     FrameLimits,
@@ -48,6 +49,7 @@ def test_well_formed_frames_are_read() -> None:
     assert take({"type": "ready"}) == Ready()
     assert take({"type": "output", "parts": [["stdout", "x"]]}) == Output([("stdout", "x")])
     assert take({"type": "display", "bundle": {"text/plain": "x"}}) == Display({"text/plain": "x"})
+    assert take({"type": "cancel", "id": 5}) == Cancel(5)
     assert take(DONE) == Done(1, None, None, None, [], [])
     failed = {**DONE, "error": {"type": "E", "traceback": "t"}, "truncated": ["value"]}
     assert take(failed) == Done(1, None, "E", "t", [], ["value"])
@@ -70,6 +72,8 @@ BAD: dict[str, object] = {
     "unknown type": {"type": "run"},
     "extra fields": {"type": "ready", "x": 1},
     "call id of text": {**CALL, "id": "1"},
+    "cancelling no id": {"type": "cancel"},
+    "cancelling what is no id": {"type": "cancel", "id": "1"},
     "call without kwargs": {k: v for k, v in CALL.items() if k != "kwargs"},
     "endless names": {**CALL, "operation": "x" * 1000},
     "keys that are no text": {**CALL, "kwargs": {1: 2}},

@@ -14,11 +14,10 @@ from py_code_mode.workers import frames, outgoing
 from py_code_mode.workers.authority import Authority
 from py_code_mode.workers.memory import LARGE, Memory
 from py_code_mode.workers.turn import Turn
+from py_code_mode_guest.wire import MAX_CALLS
 
 log = logging.getLogger(__name__)
 
-#: Calls of one guest that are under way at once; more of them wait.
-_PARALLEL: Final = 32
 #: Bytes of arguments that one guest's calls hold before no more calls are read.
 _MOST_BYTES: Final = 8 * 1024 * 1024
 #: What the host holds of a large answer until it is on its way: as the store gave it, and packed.
@@ -47,9 +46,9 @@ class Calls:
         self._memory = memory
         self._write = write
         self._full = full
-        self._places = asyncio.Semaphore(_PARALLEL)
+        self._places = asyncio.Semaphore(MAX_CALLS)
         self._large_answer = asyncio.Lock()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], int] = {}  # the ids of their calls
         self._held_bytes = 0
         self._told = ""  # the folder of packages that the guest knows of
 
@@ -57,7 +56,7 @@ class Calls:
         """Do what a call asks for, on behalf of the run under way."""
         context = None if turn is None else turn.context
         task = asyncio.get_running_loop().create_task(self._answer(call, turn), context=context)
-        self._under_way.add(task)
+        self._under_way[task] = call.id
         call_id, weight = call.id, call.weight  # and not the call, which would live as long
         self._held_bytes += weight
         if weight > LARGE:
@@ -65,6 +64,12 @@ class Calls:
         task.add_done_callback(lambda ended: self._ended(ended, call_id, weight))
         if self._is_full():
             self._full(True)  # noqa: FBT003 - one word either way
+
+    def cancel(self, call_id: int) -> None:
+        """End a call whose answer nobody waits for any more; there may be none."""
+        for task, one in self._under_way.items():
+            if one == call_id:
+                task.cancel()
 
     def end(self) -> None:
         """End what is under way; whoever waits for it is answered."""
@@ -86,14 +91,14 @@ class Calls:
         return len(self._under_way) >= self._most or self._held_bytes > _MOST_BYTES
 
     def _ended(self, task: asyncio.Task[None], call_id: int, weight: int) -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task, None)
         self._held_bytes -= weight
         if weight > LARGE:
             self._memory.give_back(weight)
         if task.cancelled():
             # A thread may still wait for it, and would for ever.
             self._write(
-                outgoing.error_frame(call_id, InternalError("the run of this call has ended"))
+                outgoing.error_frame(call_id, InternalError("this call was ended, as its run was"))
             )
         if not self._is_full():
             self._full(False)  # noqa: FBT003 - one word either way

@@ -55,6 +55,13 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody waits for the answer to a call any more."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """Text that agent code printed, as ``(stream, text)`` in order."""
 
@@ -80,7 +87,7 @@ class Done:
     truncated: list[str]
 
 
-Frame = Ready | Failed | Call | Output | Display | Done
+Frame = Ready | Failed | Call | Cancel | Output | Display | Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +135,17 @@ def _parse(message: Any) -> Frame:
         return _parse_call(message)
     if kind == "done":
         return _parse_done(message)
+    return _parse_other(message)
+
+
+def _parse_other(message: Any) -> Frame:
     match message:
         case {"type": "output", "parts": list(parts), **extra} if not extra:
             return Output(_parts(parts))
         case {"type": "display", "bundle": dict(bundle), **extra} if not extra:
             return Display(_bundle(bundle))
+        case {"type": "cancel", "id": int(call_id), **extra} if not extra:
+            return Cancel(call_id)
         case {"type": "ready", **extra} if not extra:
             return Ready()
         case {"type": "failed", "reason": str(reason), **extra} if not extra:

@@ -202,6 +202,8 @@ class Worker:
         match frame:
             case frames.Call():
                 self._calls.start(frame, self._turn)
+            case frames.Cancel(call_id):
+                self._calls.cancel(call_id)
             case frames.Done():
                 if self._cause is None:  # else it is being killed, and its variables with it
                     self._running_turn("an answer").finish(frame)
