@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from py_code_mode_guest import interrupts
 from py_code_mode_guest.texts import printable
+from py_code_mode_guest.wire import DISPLAY_COST
 
 _EAGER_LINES: Final = 500
 _GATHER_S: Final = 0.005
@@ -79,11 +80,12 @@ class Outlet:
         with interrupts.shield(), self._lock:
             if not self._running:
                 return
-            bundle, cut = _fit_bundle(bundle, self._left["displays"])
+            # The host counts the same, and ends who sends more.
+            bundle, cut = _fit_bundle(bundle, self._left["displays"] - DISPLAY_COST)
             if cut:
                 self.truncated.add("displays")
             if bundle:
-                self._left["displays"] -= _bundle_size(bundle)
+                self._left["displays"] -= DISPLAY_COST + _bundle_size(bundle)
                 self.flush()
                 self._send({"type": "display", "bundle": bundle})
 
@@ -170,7 +172,8 @@ class _Bytes(io.RawIOBase):
 
 
 def _bundle_size(bundle: dict[str, str | bytes]) -> int:
-    return sum(len(d) if isinstance(d, bytes) else len(d.encode()) for d in bundle.values())
+    data = sum(len(d) if isinstance(d, bytes) else len(d.encode()) for d in bundle.values())
+    return data + sum(map(len, bundle))
 
 
 def _fit_bundle(bundle: dict[str, str | bytes], room: int) -> tuple[dict[str, str | bytes], bool]:

@@ -20,6 +20,8 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 MAX_STRUCTURE_BYTES: Final = 2 * 1024 * 1024
 #: Calls of one guest that are under way at once; it keeps more to itself.
 MAX_CALLS: Final = 32
+#: What a display is counted as beside its data, on both sides, so that many empty ones are many.
+DISPLAY_COST: Final = 200
 #: msgpack extension types: an integer over 64 bits; a read-only record; bytes with a media type.
 EXT_INTEGER: Final = 1
 EXT_RECORD: Final = 2

@@ -136,3 +136,10 @@ async def test_a_display_over_the_limit_leaves_its_plain_text(run: Run) -> None:
         "class Big:\n    def _repr_html_(self): return 'x' * 10**6\n    def __repr__(self): return 'Big'\nBig()"
     )
     assert (result.displays, result.truncated) == ([{"text/plain": "Big"}], ["displays"])
+
+
+async def test_many_small_displays_are_cut_and_the_session_goes_on(run: Run) -> None:
+    result = await run("for number in range(3000): display(number)\n'done'")
+    assert (result.value, result.truncated) == ("done", ["displays"])
+    assert 100 < len(result.displays) <= LIMITS.max_output_bytes // 200
+    assert (await run("for _ in range(3000): display('')\n1")).value == 1

@@ -13,10 +13,9 @@ from typing import Any, Final
 from py_code_mode.errors import WorkerCrashed
 from py_code_mode.models import Event
 from py_code_mode.workers.frames import Bundle, Done, ViolationError
+from py_code_mode_guest.wire import DISPLAY_COST
 
 _REPEAT_S: Final = 0.1
-#: What a display is counted as beside its data, so that many empty ones are many.
-_DISPLAY_COST: Final = 200
 
 
 @dataclass(slots=True)
@@ -95,7 +94,7 @@ class Turn:
 
     def take_display(self, bundle: Bundle) -> None:
         """Take one display."""
-        self._spend(_DISPLAY_COST + sum(len(k) + len(data) for k, data in bundle.items()))
+        self._spend(DISPLAY_COST + sum(len(k) + len(data) for k, data in bundle.items()))
         self._outcome.displays.append(bundle)
         self.emit(Event("display", {"bundle": bundle}))
 
