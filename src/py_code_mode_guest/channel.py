@@ -12,6 +12,7 @@ they can be interrupted, and the end of a run passes them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import socket
@@ -264,14 +265,16 @@ class Channel:
             if reply in self._followers:
                 self._wake(reply)
         if reply.loop is not None and reply.future is not None:
-            reply.loop.call_soon_threadsafe(_resolve, reply.future)
+            with contextlib.suppress(RuntimeError):  # its loop was closed: nobody waits any more
+                reply.loop.call_soon_threadsafe(_resolve, reply.future)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, change: int) -> None:
         """Let ``loop`` read for its own coroutines while any of them waits."""
         count = self._watching.get(loop, 0) + change
         if count == 0:
             self._watching.pop(loop, None)
-            loop.remove_reader(self._sock)
+            if not loop.is_closed():
+                loop.remove_reader(self._sock)
             return
         self._watching[loop] = count
         if count == 1 and change == 1:

@@ -232,3 +232,16 @@ async def test_a_caller_that_is_cancelled_again_and_again_leaves_the_session_usa
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await run.value("kept") == 1
+
+
+async def test_a_call_of_a_loop_that_was_closed_disturbs_nobody(run: Run) -> None:
+    await run(
+        "import asyncio, time\n"
+        "loop = asyncio.new_event_loop()\n"
+        "task = loop.create_task(artifacts.exists.call_async('x'))\n"
+        "loop.run_until_complete(asyncio.sleep(0))\n"
+        "loop.close()"
+    )
+    result = await run("del task\ntime.sleep(0.2)\nartifacts.exists('x')")
+    assert (result.value, result.error, result.state.lost) == (False, None, False)
+    assert "Event loop is closed" not in result.stderr
