@@ -6,7 +6,9 @@ output told; after that lines are gathered for a few milliseconds.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -114,6 +116,24 @@ class Outlet:
         return self._lines <= _EAGER_LINES or time.monotonic() - self._flushed_at > _GATHER_S
 
 
+def flush_replaced() -> None:
+    """Flush what agent code has put in the streams' place, such as a TextIOWrapper around one."""
+    for stream in (sys.stdout, sys.stderr):
+        if type(stream) is not Stream:
+            with contextlib.suppress(Exception):
+                stream.flush()
+
+
+class NoInput(io.TextIOWrapper):
+    """``sys.stdin`` of a session: at its end, and never closed (``exit()`` would)."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 class Stream(io.TextIOBase):
     """``sys.stdout`` or ``sys.stderr`` of a session."""
 
@@ -131,6 +151,9 @@ class Stream(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def reconfigure(self, **_options: Any) -> None:
+        """Nothing, for code that asks for UTF-8 or for lines at once, which it has."""
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):

@@ -16,7 +16,7 @@ from py_code_mode_guest.channel import Channel
 from py_code_mode_guest.confine import Confinement, confine_worker
 from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace, Operation
-from py_code_mode_guest.output import Outlet, Stream
+from py_code_mode_guest.output import NoInput, Outlet, Stream, flush_replaced
 from py_code_mode_guest.records import ext_hook
 from py_code_mode_guest.reserve import Reserve
 from py_code_mode_guest.skills import Invoke, Skill, Skills
@@ -121,8 +121,11 @@ class Guest:
         self._outlet.begin(max_bytes)
 
         def work() -> tuple[Any, bool]:
-            value = self._interpreter.run(command["code"], command["name"])
-            return encode_result(value, max_bytes)
+            try:
+                value = self._interpreter.run(command["code"], command["name"])
+                return encode_result(value, max_bytes)
+            finally:
+                flush_replaced()
 
         outcome, error = interrupts.guarded(work)
         answer: dict[str, Any] = {"type": "done", "id": command["id"], "value": None}
@@ -145,7 +148,7 @@ class Guest:
 
     def _prepare_modules(self) -> None:
         """Point Python's own doors (streams, help, imports of our errors) at this session."""
-        sys.stdin = io.StringIO("")
+        sys.stdin = sys.__stdin__ = NoInput()  # type: ignore[misc]  # as those below
         sys.stdout = sys.__stdout__ = Stream("stdout", self._outlet)  # type: ignore[misc, assignment]
         sys.stderr = sys.__stderr__ = Stream("stderr", self._outlet)  # type: ignore[misc, assignment]
         builtins.help = _help  # type: ignore[assignment]  # any callable will do

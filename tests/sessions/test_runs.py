@@ -49,6 +49,22 @@ async def test_standard_input_is_empty(run: Run) -> None:
     assert (await run("input()")).error_type == "EOFError"
 
 
+async def test_standard_input_is_empty_after_exit_too(run: Run) -> None:
+    await run("exit()")
+    result = await run("import sys\nread = (sys.stdin.read(), sys.stdin.buffer.read())\nread")
+    assert result.value == ["", b""], result.error
+    assert (await run("input()")).error_type == "EOFError"
+
+
+async def test_streams_that_are_wrapped_or_reconfigured_are_captured(run: Run) -> None:
+    await run("import io, sys\nsys.stdout.reconfigure(encoding='utf-8')")
+    wrapped = "sys.{0} = io.TextIOWrapper(sys.{0}.buffer, encoding='utf-8')"
+    code = "\n".join([wrapped.format("stdout"), wrapped.format("stderr"), "print('grün')"])
+    result = await run(f"{code}\nprint('rot', file=sys.stderr)\n1 / 0")
+    assert (result.stdout, result.stderr) == ("grün\n", "rot\n")
+    assert result.error_type == "ZeroDivisionError"
+
+
 async def test_a_traceback_shows_the_users_lines_and_none_of_ours(run: Run) -> None:
     result = await run("def f(x):\n    return 1 / x\n\nf(0)")
     assert result.error == (
