@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from py_code_mode import MemoryStorage, Session
 from py_code_mode.errors import (
     CodeTooLargeError,
     InvalidArgumentError,
@@ -161,6 +163,20 @@ async def test_reset_forgets_variables_and_files_and_is_no_loss(
     await manager.reset(run.id)
     result = await run("import os; 'x' in globals(), os.listdir()")
     assert (result.value, result.state.generation, result.state.lost) == ([False, []], 1, False)
+
+
+@pytest.mark.parametrize("max_queue", [0, 1])
+async def test_reset_needs_no_place_in_the_queue(max_queue: int) -> None:
+    limits = replace(LIMITS, max_queue=max_queue)
+    async with Session(MemoryStorage(), limits=limits) as session:
+        await session.run("kept = 1")
+        runs = [asyncio.create_task(session.run("import time; time.sleep(20)"))]
+        runs += [asyncio.create_task(session.run("2")) for _ in range(max_queue)]
+        await asyncio.sleep(0.2)
+        await session.reset()
+        assert (await runs[0]).error_type == "WorkerCrashed"
+        result = await session.run("'kept' in dir()")
+        assert (result.value, result.state.generation, result.state.lost) == (False, 1, False)
 
 
 async def test_a_worker_that_dies_between_runs_is_told_at_the_next(run: Run) -> None:

@@ -118,7 +118,7 @@ class LiveSession:
         """Forget variables and folder; a run under way is ended first."""
         if self._worker is not None:
             self._let_go("closed")
-        async with self._in_turn():
+        async with self._in_turn(in_queue=False):
             self._let_go("closed")
             self._generation = 0
             self._lost = False
@@ -197,11 +197,12 @@ class LiveSession:
             self._worker = None
 
     @asynccontextmanager
-    async def _in_turn(self) -> AsyncIterator[None]:
-        if self.busy and self._waiting >= self._limits.max_queue:
+    async def _in_turn(self, *, in_queue: bool = True) -> AsyncIterator[None]:
+        """Wait for the others; ``in_queue`` where so many may wait and no more."""
+        if in_queue and self.busy and self._waiting >= self._limits.max_queue:
             raise SessionBusyError(
-                f"session {self.id} already has {self._waiting} runs waiting; try again when one"
-                " has ended, or use another session"
+                f"session {self.id} is busy and has {self._waiting} runs waiting, as many as may;"
+                " try again when one has ended, or use another session"
             )
         self._waiting += 1
         try:
