@@ -73,10 +73,11 @@ def take_open_figures(shown: Shown) -> list[Bundle]:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is None:
         return []
-    figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
-    bundles = [bundle(figure) for figure in figures if figure not in shown]
-    pyplot.close("all")
-    return bundles
+    try:
+        figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
+        return [bundle(figure) for figure in figures if figure not in shown]
+    finally:  # or a figure that cannot be drawn would fail the next run too, and all after it
+        pyplot.close("all")
 
 
 def is_figure(value: Any) -> bool:

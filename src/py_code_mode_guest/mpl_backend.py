@@ -19,6 +19,8 @@ def show(*_args: object, **_kwargs: object) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415 - pyplot is loading us
 
     display = builtins.display  # type: ignore[attr-defined]  # injected by the interpreter
-    for number in plt.get_fignums():
-        display(plt.figure(number))
-    plt.close("all")
+    try:
+        for number in plt.get_fignums():
+            display(plt.figure(number))
+    finally:
+        plt.close("all")

@@ -78,3 +78,10 @@ async def test_random_numbers_differ_between_sessions(run: Run) -> None:
     first, second = await run.value(code), await other.value(code)
     await other.manager.end(other.id)
     assert first != second
+
+
+@pytest.mark.parametrize("show", ["", "plt.show()"])
+async def test_a_figure_that_cannot_be_drawn_fails_its_own_run_only(run: Run, show: str) -> None:
+    code = f"import matplotlib.pyplot as plt\nplt.plot([1])\nplt.title(r'$\\bad{{$')\n{show}"
+    assert (await run(code)).error_type == "ValueError"
+    assert await run.value("1") == 1
