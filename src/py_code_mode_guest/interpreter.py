@@ -80,11 +80,14 @@ class Interpreter:
         task = self._loop.create_task(coroutine)
         try:
             return self._loop.run_until_complete(task)
-        except BaseException:
-            if not task.done():  # interrupted while it waited: let its `finally` blocks run
-                task.cancel()
-                self._loop.run_until_complete(asyncio.wait([task], timeout=_CLEANUP_S))
-            raise
+        except BaseException as error:
+            if task.done():
+                raise
+            task.cancel()  # interrupted while it waited: let its `finally` blocks run
+            self._loop.run_until_complete(asyncio.wait([task], timeout=_CLEANUP_S))
+            if not task.cancelled():
+                raise
+            raise error.with_traceback(_where_cancelled(task)) from None
 
     def _show(self, value: Any) -> None:
         """Display the value where it has a rich form, then pyplot's figures that are still open."""
@@ -137,6 +140,15 @@ def _future_flags(tree: ast.Module) -> int:
             for alias in node.names:
                 flags |= _FUTURES.get(alias.name, 0)
     return flags
+
+
+def _where_cancelled(task: asyncio.Task[Any]) -> types.TracebackType | None:
+    """Return the traceback of what a task waited for: the loop's own says nothing of it."""
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        return error.__traceback__
+    return None
 
 
 def _loop_runs() -> bool:

@@ -9,6 +9,8 @@ from collections import deque
 from typing import Final
 
 _OURS: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+#: How the names of runs and skills begin, in place of a file's.
+_AGENTS: Final = ("<run ", "<skill ")
 _MAX_CHARS: Final = 20_000
 _MAX_SOURCES: Final = 500
 
@@ -37,6 +39,21 @@ def render(error: BaseException) -> str:
     return text
 
 
+def _of_agents(stack: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Return the frames without ours, and without those that we reach agent code through."""
+    kept: list[traceback.FrameSummary] = []
+    below_ours: list[traceback.FrameSummary] | None = None
+    for frame in stack:
+        if frame.filename.startswith(_OURS):
+            below_ours = []
+        elif below_ours is None or frame.filename.startswith(_AGENTS):
+            below_ours = None
+            kept.append(frame)
+        else:  # such as asyncio's, unless it is the last to be told of
+            below_ours.append(frame)
+    return kept + (below_ours or [])
+
+
 def _trim(summary: traceback.TracebackException) -> None:
     """Drop our own frames from a traceback and everything chained to it."""
     seen: set[int] = set()
@@ -46,6 +63,5 @@ def _trim(summary: traceback.TracebackException) -> None:
         if item is None or id(item) in seen:
             continue
         seen.add(id(item))
-        kept = [frame for frame in item.stack if not frame.filename.startswith(_OURS)]
-        item.stack = traceback.StackSummary.from_list(kept)
+        item.stack = traceback.StackSummary.from_list(_of_agents(item.stack))
         waiting += [item.__cause__, item.__context__, *(item.exceptions or ())]

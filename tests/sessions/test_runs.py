@@ -83,6 +83,23 @@ async def test_a_traceback_shows_the_users_lines_and_none_of_ours(run: Run) -> N
     )
 
 
+async def test_a_traceback_of_an_await_begins_with_the_users_line(run: Run) -> None:
+    result = await run("async def f():\n    return 1 / 0\n\nawait f()")
+    assert result.error is not None
+    assert result.error.splitlines()[1] == '  File "<run 1>", line 4, in <module>'
+    assert "run_until_complete" not in result.error
+
+
+async def test_an_interrupted_await_shows_what_it_waited_for(run: Run) -> None:
+    await run("import asyncio\nasync def f():\n    await asyncio.sleep(60)")
+    result = await run("async with asyncio.TaskGroup():\n    await f()", timeout=0.3)
+    assert result.error_type == "ExecutionTimeoutError"
+    assert result.error is not None
+    assert "    await f()\n" in result.error
+    assert "    await asyncio.sleep(60)\n" in result.error
+    assert "select" not in result.error
+
+
 async def test_a_function_of_an_earlier_run_still_shows_its_source(run: Run) -> None:
     await run("def broken():\n    raise ValueError('here')")
     result = await run("broken()")
