@@ -29,8 +29,8 @@ class Invoke:
         self.call_async = call_async
         self.__name__ = "invoke"
 
-    def __call__(self, name: str, /, **kwargs: Any) -> Any:
-        return self._call(name, **kwargs)
+    def __call__(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        return self._call(name, *args, **kwargs)
 
     def signature(self) -> str:
         """Return the typed signature."""
@@ -47,12 +47,12 @@ class Skill:
         self._skills = skills
         self.__name__ = name
 
-    def __call__(self, **kwargs: Any) -> Any:
-        return self._skills.invoke(self.__name__, **kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._skills.invoke(self.__name__, *args, **kwargs)
 
-    async def call_async(self, **kwargs: Any) -> Any:
+    async def call_async(self, *args: Any, **kwargs: Any) -> Any:
         """As calling it, without blocking other coroutines."""
-        return await self._skills.invoke_async(self.__name__, **kwargs)
+        return await self._skills.invoke_async(self.__name__, *args, **kwargs)
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]  # the skill's own words, fetched when asked
@@ -91,8 +91,8 @@ class Skills(Namespace):
             return super().__getattr__(name)
         return Skill(self, name)
 
-    def _invoke(self, name: str, /, **kwargs: Any) -> Any:
-        token, run = self._prepare(self.get(name), kwargs)
+    def _invoke(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        token, run = self._prepare(self.get(name), args, kwargs)
         try:
             result = run(**kwargs)
             return (
@@ -101,9 +101,9 @@ class Skills(Namespace):
         finally:
             _chain.reset(token)
 
-    async def _invoke_async(self, name: str, /, **kwargs: Any) -> Any:
+    async def _invoke_async(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         detail = await self.get.call_async(name)
-        token, run = self._prepare(detail, kwargs)
+        token, run = self._prepare(detail, args, kwargs)
         try:
             if inspect.iscoroutinefunction(run):
                 return await run(**kwargs)
@@ -111,13 +111,15 @@ class Skills(Namespace):
         finally:
             _chain.reset(token)
 
-    def _prepare(self, detail: Record, kwargs: dict[str, Any]) -> tuple[Any, Callable[..., Any]]:
+    def _prepare(
+        self, detail: Record, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Callable[..., Any]]:
         chain = (*_chain.get(), detail.name)
         _check_depth(chain)
         token = _chain.set(chain)
         try:
             run = self._load(detail)
-            _check_arguments(detail.name, run, kwargs)
+            _check_arguments(detail.name, run, args, kwargs)
         except BaseException:
             _chain.reset(token)
             raise
@@ -148,8 +150,14 @@ def _check_depth(chain: tuple[str, ...]) -> None:
     )
 
 
-def _check_arguments(name: str, run: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+def _check_arguments(
+    name: str, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     signature = inspect.signature(run)
+    if args:
+        raise errors.InvalidArgumentError(
+            f"skills.{name}{signature}: it takes arguments by their names only, as name=value"
+        )
     try:
         signature.bind(**kwargs)
     except TypeError as error:

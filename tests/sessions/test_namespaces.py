@@ -176,3 +176,28 @@ async def test_twenty_megabytes_pass_through_the_wire(run: Run) -> None:
     beyond = await run("artifacts.save('largest', bytes(100_000_000))")
     assert beyond.error_type in {"ValueError", "ArtifactTooLargeError"}, beyond
     assert await run.value("artifacts.exists('large')") is True
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "skills.named('x')",
+        "skills.invoke('named', {'a': 1})",
+        "await skills.named.call_async('x')",
+        "await skills.invoke_async('named', 'x')",
+    ],
+)
+async def test_arguments_without_names_are_refused_in_words(run: Run, call: str) -> None:
+    await create(run, "named", "def run(a: int = 1):\n    return a")
+    result = await run(call)
+    assert result.error_type == "InvalidArgumentError"
+    assert result.error is not None
+    assert result.error.endswith("arguments by their names only, as name=value")
+
+
+async def test_a_failing_async_skill_shows_the_call_and_its_own_lines(run: Run) -> None:
+    await create(run, "fails_later", "async def run():\n    return 1 / 0")
+    result = await run("async def f():\n    return skills.fails_later()\nawait f()")
+    assert result.error is not None
+    shown = [line.split('"')[1] for line in result.error.splitlines() if line.startswith("  File")]
+    assert shown == ["<run 2>", "<run 2>", "<skill fails_later v1>"]
