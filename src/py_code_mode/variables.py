@@ -12,6 +12,7 @@ DEFAULT_BASE: Final = "./.code-mode"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 _MIN_TOKEN: Final = 16
+_MOST_SECONDS: Final = 1_000_000_000  # some 30 years; Redis counts milliseconds, and not for ever
 
 
 def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
@@ -37,8 +38,8 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise ValueError("must be a number of seconds over 0")
+    if not 0 < value <= _MOST_SECONDS:
+        raise ValueError(f"must be a number of seconds over 0 and at most {_MOST_SECONDS:,}")
     return value
 
 

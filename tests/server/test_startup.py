@@ -73,6 +73,7 @@ def test_every_bad_setting_is_told_at_once_by_name_and_no_secret(tmp_path: Path)
         "CONTAINER_AUTH_TOKEN": "s3crettoken",
         "DEPS_ALLOW_BUILD": "perhaps",
         "DRAIN_TIMEOUT": "inf",
+        "SESSION_IDLE_TIMEOUT": "1e300",
         "EMBEDDINGS_FALLBACK": "no",
         "EGRESS_ALLOW": "no-port",
         "EMBEDDINGS": "none-such",
@@ -251,3 +252,10 @@ def test_it_ends_with_nothing_left(own: Place) -> None:
     assert server.stop() == 0
     eventually(lambda: not any(map(is_alive, family)))
     assert [name for name in os.listdir(server.work) if "sessions" in name] == []
+
+
+def test_a_relative_work_folder_is_below_the_servers(own: Place) -> None:
+    server = own.start(WORK_DIR="relative")
+    with server.client() as client:
+        assert client.value("1 + 1") == 2
+    assert any((own.folder / "relative").iterdir())

@@ -274,5 +274,6 @@ def _make_services(settings: Settings, store: Store) -> Services:
 
 
 def _work_folder(settings: Settings, name: str) -> str:
-    base = settings.work_dir or tempfile.gettempdir()
+    # Absolute: the zygote has another folder than this process.
+    base = os.path.abspath(settings.work_dir or tempfile.gettempdir())
     return os.path.join(base, f"py-code-mode-{name}-{os.geteuid()}")
