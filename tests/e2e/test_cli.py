@@ -41,6 +41,14 @@ def test_run_takes_a_file_or_standard_input(tmp_path: Path) -> None:
     assert cli("run", "-", cwd=tmp_path, stdin="'piped'").stdout == "piped\n"
 
 
+@pytest.mark.parametrize(
+    "source", ["\ufeff'grün'".encode(), "# coding: latin-1\r\n'grün'\r\n".encode("latin-1")]
+)
+def test_run_reads_a_file_as_python_does(tmp_path: Path, source: bytes) -> None:
+    (tmp_path / "code.py").write_bytes(source)
+    assert cli("run", "code.py", cwd=tmp_path).stdout == "grün\n"
+
+
 def test_failing_code_exits_1_with_its_traceback(tmp_path: Path) -> None:
     done = cli("run", "-c", "1/0", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
@@ -73,6 +81,7 @@ def test_wrong_use_exits_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         done = cli(*args, cwd=tmp_path)
         assert done.returncode == 2, (args, done)
         assert done.stderr
+        assert "not running" not in done.stderr
 
 
 def test_skills_of_a_folder_are_there(tmp_path: Path) -> None:

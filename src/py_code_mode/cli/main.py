@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from enum import StrEnum
+from importlib.util import decode_source
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -172,11 +173,10 @@ def _source(file: str | None, code: str | None) -> str:
         raise typer.BadParameter("give a FILE (or - for standard input) or -c CODE, and one only")
     if code is not None:
         return code
-    if file == "-":
-        return sys.stdin.read()
     try:
-        return Path(str(file)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        body = sys.stdin.buffer.read() if file == "-" else Path(str(file)).read_bytes()
+        return decode_source(body)  # a byte order mark, a `coding` line: as Python reads files
+    except (OSError, UnicodeDecodeError, SyntaxError) as error:
         raise typer.BadParameter(f"cannot read {file}: {error}") from None
 
 
