@@ -154,9 +154,12 @@ class Container:
             raise EngineError(f"no answer to {method} {path}: {ended.stderr[-500:]}")
         return Answer(**json.loads(ended.stdout))
 
-    def sh(self, script: str, *, stdin: str = "", unset: str = "") -> Ended:
-        """Run a shell script inside, with the variable ``unset`` empty."""
+    def sh(
+        self, script: str, *, stdin: str = "", unset: str = "", privileged: bool = False
+    ) -> Ended:
+        """Run a shell script inside, with the variable ``unset`` empty, or as root of old."""
         options = ["--interactive", *(["--env", f"{unset}="] if unset else [])]
+        options += ["--privileged", "--user", "0"] if privileged else []
         return self.engine.run("exec", *options, self.name, "sh", "-c", script, stdin=stdin)
 
     def logs(self) -> str:

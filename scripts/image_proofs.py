@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,12 @@ TOKEN: Final = "a-token-of-the-proof-0123456789"  # noqa: S105 - good for these 
 _HEALTHY_S: Final = 2.0
 _STARTS: Final = 5
 _GRACE_S: Final = 20
+#: How long after the start of the container it is asked to end.
+_MOMENTS_S: Final = (0.0, 0.3, 0.7)
+_PROMPTLY_S: Final = 3.0
+#: Process 1 looks for orphans every two seconds.
+_BURIED_S: Final = 10
+_SUITE_S: Final = 1500.0
 _HARDENED: Final = (
     *("--read-only", "--network", "none"),
     *("--tmpfs", "/tmp:rw,nosuid,nodev,size=512m,mode=1777"),  # noqa: S108 - the container's
@@ -53,21 +60,29 @@ class Way:
     name: str
     user: str
     tier: str
+    #: The set-ups of the hostile suite that this one's rights suffice for.
+    setups: tuple[str, ...]
     capabilities: tuple[str, ...] = ()
 
     def options(self, **variables: str) -> list[str]:
         """Return the options for the engine, without those of the memory."""
         settings = {"CONTAINER_AUTH_TOKEN": TOKEN, "STORAGE_PATH": "/tmp/base", **variables}  # noqa: S108
-        added = [each for name in self.capabilities for each in ("--cap-add", name)]
         given = [each for pair in settings.items() for each in ("--env", "=".join(pair))]
-        return [*_HARDENED, "--user", self.user, *added, *given]
+        return [*self.rights(), *given]
+
+    def rights(self) -> list[str]:
+        """Return those of the options that say what it may do."""
+        added = [each for name in self.capabilities for each in ("--cap-add", name)]
+        return [*_HARDENED, "--user", self.user, *added]
 
 
+#: Older kernels, whose sessions share a uid.
+_OLDER: Final = ("landlock-abi-1", "landlock-abi-3")
 #: An own uid per session takes these four and nothing else.
 WAYS: Final = (
-    Way("non-root", "54321:54321", "B"),
-    Way("root without capabilities", "0", "B"),
-    Way("root", "0", "A", ("CHOWN", "KILL", "SETGID", "SETUID")),
+    Way("non-root", "54321:54321", "B", ("unprivileged", *_OLDER)),
+    Way("root without capabilities", "0", "B", ("root-without-capabilities", *_OLDER)),
+    Way("root", "0", "A", ("own-uid", "no-landlock"), ("CHOWN", "KILL", "SETGID", "SETUID")),
 )
 
 
@@ -78,6 +93,8 @@ class Proof:
     engine: Engine
     image: str
     way: Way
+    #: The image with what runs the hostile suite.
+    suite: str
 
     def all(self) -> dict[str, Callable[[], list[str]]]:
         """Return the proofs by what they are about."""
@@ -86,8 +103,10 @@ class Proof:
             "serves": self.serves,
             "outlives a greedy session": self.outlives_a_greedy_session,
             "drains": self.drains,
+            "ends while it starts": self.ends_while_it_starts,
             "refuses to start without a token": self.refuses_without_token,
             "refuses to start below its tier": self.refuses_below_its_tier,
+            "survives the hostile suite": self.survives_the_hostile_suite,
         }
 
     def starts(self) -> list[str]:
@@ -110,6 +129,7 @@ class Proof:
             _until_healthy(server)
             found = [_tier(server, self.way.tier), _bearer(server)]
             found += [_tools(server), _chart(server), _no_secret(server), _who(server)]
+            found += [_orphans(server)]
         return found
 
     def outlives_a_greedy_session(self) -> list[str]:
@@ -139,6 +159,30 @@ class Proof:
             value = running.result()["value"]
         _must((value, exit_code) == ("finished", 0) and took < _GRACE_S, f"{value=} {exit_code=}")
         return [f"stopped amid a run: the run was answered, exit code 0 after {took:.1f} s"]
+
+    def ends_while_it_starts(self) -> list[str]:
+        """Process 1 gets no signal that it has no handler for."""
+        took = []
+        for moment in _MOMENTS_S:
+            with self.engine.container(self.image, self.way.options()) as server:
+                time.sleep(moment)
+                began = time.monotonic()
+                exit_code = server.stop(_GRACE_S)
+                took.append(time.monotonic() - began)
+                _must(exit_code == 0 and took[-1] < _PROMPTLY_S, f"{exit_code=} {took=}")
+        return [f"stopped as it starts: exit code 0 after {max(took):.1f} s at most"]
+
+    def survives_the_hostile_suite(self) -> list[str]:
+        """As process 1, with the rights that the server has here; what it skips is a failure."""
+        options = [*self.way.rights(), "--memory", "3g", "--volume", f"{ROOT}:/suite:ro"]
+        chosen = ["-k", " or ".join(self.way.setups)]
+        ended = self.engine.run("run", "--rm", *options, self.suite, *chosen, timeout_s=_SUITE_S)
+        last = (ended.stdout.splitlines() or [ended.stderr])[-1].strip("= ")
+        counts = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", last)}
+        unwanted = counts.keys() & {"failed", "error", "errors", "skipped"}
+        held = ended.exit_code == 0 and counts.get("passed", 0) > 0 and not unwanted
+        _must(held, f"{last}\n{ended.stdout[-4000:]}")
+        return [f"the hostile suite ({', '.join(self.way.setups)}): {last}"]
 
     def refuses_without_token(self) -> list[str]:
         """The token is unset, then too short."""
@@ -206,12 +250,19 @@ def _chart(server: Container) -> str:
 
 
 def _no_secret(server: Container) -> str:
-    script = 'read s; for p in /proc/[0-9]*; do grep -qaF "$s" $p/environ && echo $p; done; true'
-    ended = server.sh(script, stdin=f"{TOKEN}\n", unset="CONTAINER_AUTH_TOKEN")
-    _must(ended.stdout == "", f"the token is in the environment of {ended.stdout}")
+    hidden = server.sh("head -c1 /proc/1/environ", unset="CONTAINER_AUTH_TOKEN")
+    _must("Permission denied" in hidden.stderr, f"/proc/1/environ is not hidden: {hidden}")
+    # With every capability, or there would be nothing to see.
+    script = (
+        "read s; for p in /proc/[0-9]*; do"
+        ' tr "\\0" " " < $p/environ | grep -qaF "$s" && echo "$p has it"; done;'
+        ' tr "\\0" "\\n" < /proc/1/environ | grep -c =; true'
+    )
+    ended = server.sh(script, stdin=f"{TOKEN}\n", unset="CONTAINER_AUTH_TOKEN", privileged=True)
+    _must(ended.stdout.isdigit() and int(ended.stdout) > 0, f"the environments: {ended}")
     answer = _execute(server, "open('/proc/1/environ').read()")
     _must(answer["error_type"] == "PermissionError", f"/proc/1/environ: {answer}")
-    return "no process has the token in its environment; agent code may not open /proc/1/environ"
+    return "no environment has the token; /proc/1/environ is hidden from agent code and its own uid"
 
 
 def _who(server: Container) -> str:
@@ -221,6 +272,17 @@ def _who(server: Container) -> str:
     uid, capabilities = words[words.index("Uid:") + 1], words[words.index("CapEff:") + 1]
     _must(int(capabilities, 16) == 0, f"the server has capabilities: {ended}")
     return f"process 1 is the server: uid {uid}, no capabilities"
+
+
+def _orphans(server: Container) -> str:
+    # Those of others are theirs: a jail needs its own.
+    left = "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | grep -q '^Z 1 '"
+    ended = server.sh(
+        "for i in 1 2 3 4 5; do (sleep .5 &); done; sleep 1;"
+        f" for i in $(seq {_BURIED_S * 4}); do {left} || exit 0; sleep .25; done; exit 1"
+    )
+    _must(ended.exit_code == 0, f"zombies are left: {ended}")
+    return "process 1 buries orphans"
 
 
 def _execute(server: Container, code: str, *, session: str = "", beside: str = "") -> Any:

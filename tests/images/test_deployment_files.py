@@ -71,9 +71,10 @@ def add_needs(requirement: Requirement, found: set[str]) -> None:
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_all_that_pip_installs_into_an_image_is_pinned(path: Path) -> None:
-    asked = re.search(r"-c constraints\.txt '\.\[([a-z,]+)\]' ([a-z ]+)", path.read_text())
-    assert asked is not None
-    extras, more = asked.groups()
+    text = path.read_text()
+    given = dict(re.findall(r"^ARG (EXTRAS|PACKAGES)=(.*)$", text, flags=re.MULTILINE))
+    assert '-c constraints.txt ".[${EXTRAS}]" ${PACKAGES} ' in text
+    extras, more = given["EXTRAS"], given["PACKAGES"]
     found = set(more.split())
     for name in [f"py-code-mode[{extras}]", *more.split()]:
         add_needs(Requirement(name), found)

@@ -124,7 +124,7 @@ def test_every_way_is_hardened(engine: Engine, tmp_path: Path, way: object) -> N
     assert way in WAYS
     chosen = next(each for each in WAYS if each is way)
     with pytest.raises(ProofError):
-        Proof(engine, "image", chosen).refuses_without_token()
+        Proof(engine, "image", chosen, "suite").refuses_without_token()
     asked = (tmp_path / "log").read_text()
     assert re.search("--read-only .*--cap-drop ALL .*no-new-privileges .*--pids-limit", asked)
     assert ("--cap-add" in asked) == (chosen.tier == "A")

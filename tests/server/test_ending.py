@@ -17,8 +17,8 @@ from .serving import PATIENCE_S, Place, Server, clean_environ, eventually, is_al
 PROMPTLY_S = 10.0
 
 
-def started(server: Server) -> subprocess.Popen[bytes]:
-    """Start it, and wait for nothing but its first answer to signals."""
+def launched(server: Server) -> subprocess.Popen[bytes]:
+    """Start it, and wait for nothing."""
     with server.log_file.open("ab") as log:
         server.process = subprocess.Popen(
             [serving.COMMAND, "serve"],
@@ -27,8 +27,14 @@ def started(server: Server) -> subprocess.Popen[bytes]:
             stderr=log,
             cwd=server.folder,
         )
-    eventually(lambda: caught(server.pid), PATIENCE_S)
     return server.process
+
+
+def started(server: Server) -> subprocess.Popen[bytes]:
+    """Start it, and wait for its first answer to signals."""
+    process = launched(server)
+    eventually(lambda: caught(server.pid), PATIENCE_S)
+    return process
 
 
 def caught(pid: int) -> bool:
@@ -52,6 +58,19 @@ def test_at_any_moment_of_its_start_it_ends_when_asked(
     eventually(lambda: not any(map(is_alive, family)))
     # The zygote, whose host has gone, takes the folder with it.
     eventually(lambda: not [path for path in server.work.iterdir() if "sessions" in path.name])
+
+
+def test_asked_before_python_runs_it_ends_as_soon_as_it_does(own: Place) -> None:
+    """Where it is started with the signal held, as in the image."""
+    server = own.make()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        process = launched(server)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    assert server.log == ""
 
 
 def test_a_store_that_does_not_answer_keeps_nobody(own: Place) -> None:

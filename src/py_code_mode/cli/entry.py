@@ -9,17 +9,18 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
+from py_code_mode.server.ending import end_at_once, release
+
 
 def main() -> NoReturn:
     """Run the command line."""
     command = sys.argv[1:2]
     if command == ["serve"]:
-        from py_code_mode.server.ending import end_at_once  # noqa: PLC0415 - see above
-
         end_at_once()
         from py_code_mode.cli.serve import main as serve  # noqa: PLC0415 - see above
 
         sys.exit(serve(sys.argv[2:]))
+    release()
     if command == ["mcp"]:
         from py_code_mode.cli.mcp import main as mcp  # noqa: PLC0415 - see above
 
