@@ -99,10 +99,21 @@ class Engine:
         """Return an image's bytes, those of its base included."""
         return int(self.must("image", "inspect", "--format", "{{.Size}}", image))
 
+    def attend(
+        self, image: str, options: Sequence[str], *command: str, timeout_s: float = _PATIENCE_S
+    ) -> Ended:
+        """Run a container until it ends, and remove it, also where it does not end in time."""
+        name = _new_name()
+        try:
+            asked = ["run", "--name", name, *options, image, *command]
+            return self.run(*asked, timeout_s=timeout_s)
+        finally:
+            self.run("rm", "--force", "--volumes", name)
+
     @contextlib.contextmanager
     def container(self, image: str, options: Sequence[str]) -> Iterator[Container]:
         """Start a container, and remove it in the end."""
-        name = f"py-code-mode-proof-{secrets.token_hex(4)}"
+        name = _new_name()
         try:
             self.must("run", "--detach", "--name", name, *options, image)
             yield Container(self, name)
@@ -167,6 +178,12 @@ class Container:
         ended = self.engine.run("logs", self.name)
         return f"{ended.stdout}\n{ended.stderr}".strip()
 
+    def config(self) -> dict[str, Any]:
+        """Return what the image says of how to run it."""
+        shown = self.engine.must("inspect", "--format", "{{json .Config}}", self.name)
+        config: dict[str, Any] = json.loads(shown)
+        return config
+
     def started_at(self) -> float:
         """Return when it was started, in seconds since the epoch."""
         started = self.engine.must("inspect", "--format", "{{json .State.StartedAt}}", self.name)
@@ -184,6 +201,10 @@ class Container:
         """Ask the server to end, kill it after the grace time; returns its exit code."""
         self.engine.must("stop", "--time", str(grace_s), self.name)
         return int(self.engine.must("inspect", "--format", "{{.State.ExitCode}}", self.name))
+
+
+def _new_name() -> str:
+    return f"py-code-mode-proof-{secrets.token_hex(4)}"
 
 
 def find_engine(wanted: str = "") -> Engine | None:

@@ -19,6 +19,9 @@ FOLDER: Final = ROOT / "deploy" / "k8s"
 _NO_MANIFESTS: Final = ("kustomization.yaml", "runtime-class.yaml")
 _REDIS_URL: Final = "rediss://:{password}@redis:6379/0?ssl_ca_certs=/run/redis-ca/ca.pem"
 _READY_S: Final = 30.0
+#: What podman names the one pod that it makes of the Deployment, whatever `replicas` says.
+_POD: Final = "session-server-pod-0"
+_SECRET: Final = "session-server"  # noqa: S105 - its name
 
 
 def prove(engine: Engine, variables: Mapping[str, str], ca: str) -> list[str]:
@@ -32,7 +35,7 @@ def prove(engine: Engine, variables: Mapping[str, str], ca: str) -> list[str]:
     token = variables["CONTAINER_AUTH_TOKEN"]
     redis_url = _REDIS_URL.format(password=variables["REDIS_PASSWORD"])
     secret = {"auth-token": token, "redis-url": redis_url}
-    objects = [_secret("session-server", secret), _config("redis-ca", {"ca.pem": ca})]
+    objects = [_secret(_SECRET, secret), _config("redis-ca", {"ca.pem": ca})]
     with _played(engine, objects) as server:
         took = _until_ready(server)
         sandbox = server.request("GET", "/info", token=token).body["sandbox"]
@@ -47,17 +50,23 @@ def prove(engine: Engine, variables: Mapping[str, str], ca: str) -> list[str]:
 def _played(engine: Engine, objects: list[dict[str, Any]]) -> Iterator[Container]:
     manifests = sorted(path for path in FOLDER.glob("*.yaml") if path.name not in _NO_MANIFESTS)
     texts = [json.dumps(each) for each in objects] + [path.read_text() for path in manifests]
+    _refuse_what_is_there(engine)
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write("\n---\n".join(texts))
         file.flush()
         try:
             engine.must("kube", "play", "--network", _network(engine), file.name)
-            named = "name=^session-server-pod.*session-server$"
-            (name,) = engine.must("ps", "--filter", named, "--format", "{{.Names}}").splitlines()
-            yield Container(engine, name)
+            yield Container(engine, f"{_POD}-session-server")
         finally:
             engine.run("kube", "down", file.name)
-            engine.run("secret", "rm", "session-server")
+            engine.run("secret", "rm", _SECRET)
+
+
+def _refuse_what_is_there(engine: Engine) -> None:
+    """Keep away from the pod and the secret of somebody else. Raises EngineError."""
+    for kind, name in (("pod", _POD), ("secret", _SECRET)):
+        if engine.run(kind, "inspect", name).exit_code == 0:
+            raise EngineError(f"podman has a {kind} {name}: remove it (podman {kind} rm {name})")
 
 
 def _network(engine: Engine) -> str:

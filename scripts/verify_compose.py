@@ -37,6 +37,9 @@ _BEFORE_S: Final = 5.0
 _AFTER_S: Final = 10.0
 #: How long the proxy may take to see that a replica is gone: two checks, one second apart.
 _NOTICE_S: Final = 3.0
+_RUNS: Final = (
+    "deploy/compose.yaml runs, and this would kill a part of it; first: make compose-down"
+)
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -44,6 +47,9 @@ def main(environ: Mapping[str, str]) -> int:
     engine = find_engine(environ.get("ENGINE", ""))
     if engine is None:
         sys.stderr.write("verify-compose needs docker or podman, and found neither at work\n")
+        return 2
+    if replica(engine):
+        sys.stderr.write(f"verify-compose: {_RUNS}\n")
         return 2
     try:
         if environ.get("STAND_INS") == "1":
@@ -53,12 +59,19 @@ def main(environ: Mapping[str, str]) -> int:
         await_both(proxy)
         failed = report(lose_one(engine, proxy), proxy)
         play(engine)
-        return failed  # noqa: TRY300 - the rest may fail too
     except (EngineError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"verify-compose: {error} {getattr(error, 'stderr', '') or ''}\n")
         return 1
+    else:
+        return failed
     finally:
         subprocess.run([DEPLOY / "compose.sh", "down"], check=False, capture_output=True)  # noqa: S603
+
+
+def replica(engine: Engine) -> str:
+    """Return the id of the replica that is to die, empty where it does not run."""
+    service = "label=com.docker.compose.service=session-1"
+    return engine.must("ps", "--quiet", "--filter", service).partition("\n")[0]
 
 
 def make_stand_ins(engine: Engine, options: list[str]) -> None:
@@ -108,9 +121,7 @@ def lose_one(engine: Engine, proxy: Proxy) -> Ledger:
     for thread in threads:
         thread.start()
     time.sleep(_BEFORE_S)
-    service = "label=com.docker.compose.service=session-1"
-    name = engine.must("ps", "--quiet", "--filter", service).splitlines()[0]
-    engine.must("kill", name)
+    engine.must("kill", replica(engine))
     ledger.settled_at = time.monotonic() + _NOTICE_S
     print(f"==> killed session-1 while {_DRIVERS} clients worked", flush=True)
     time.sleep(_AFTER_S)

@@ -2,8 +2,8 @@
 
     make verify-images        # or: python scripts/verify_images.py
 
-Needs docker or podman and Linux with Landlock; on Debian `apt-get install podman runc netavark`.
-Read from the environment:
+Needs docker or podman, curl, openssl and Linux with Landlock; as root on Debian, `apt-get install
+podman runc netavark iptables` brings podman. Read from the environment:
 
 ENGINE             docker or podman; default: the first that works
 BUILD_OPTIONS      given to `build`, such as "--network host"; paths in them are absolute
@@ -24,7 +24,10 @@ from pathlib import Path
 from typing import Final
 
 from container_engine import Engine, EngineError, find_engine
-from image_proofs import WAYS, Proof, ProofError
+from container_ways import WAYS
+from image_proofs import Proof
+from readme_proof import follow
+from server_facts import ProofError, must
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 BASE: Final = "docker.io/library/python:3.12-slim"
@@ -45,7 +48,7 @@ _MOST: Final[Mapping[str, int]] = {IMAGE: 350_000_000, SMALL: 150_000_000}
 _NEEDS: Final = """\
 verify-images needs a container engine that works, and found none:
   - Docker: its daemon must run, and `docker info` must succeed as you; or
-  - podman: as root on Debian, apt-get install podman runc netavark
+  - podman: as root on Debian, apt-get install podman runc netavark iptables
 """
 
 
@@ -85,34 +88,42 @@ def build(engine: Engine, environ: Mapping[str, str]) -> None:
 
 def report(engine: Engine) -> int:
     """Make every proof and print what it found; returns 0 where all of them hold."""
-    failures = sum(not _fits(engine, image) for image in _MOST)
     small = Proof(engine, SMALL, WAYS[0], SUITE)
-    failures += _prove("the small one starts", small.starts)
+    sections: dict[str, dict[str, Callable[[], list[str]]]] = {
+        IMAGE: {"size": lambda: _fits(engine, IMAGE), "README": lambda: follow(engine)},
+        SMALL: {
+            "size": lambda: _fits(engine, SMALL),
+            "starts": small.starts,
+            "serves": small.serves,
+        },
+    }
     for way in WAYS:
-        print(f"==> as {way.name} (user {way.user})", flush=True)
         proofs = Proof(engine, IMAGE, way, SUITE).all()
-        failures += sum(_prove(name, prove) for name, prove in proofs.items())
+        sections[f"{IMAGE} as {way.name} (user {way.user})"] = proofs
+    failures = 0
+    for section, proofs in sections.items():
+        print(f"==> {section}", flush=True)
+        failures += sum(not _holds(name, prove) for name, prove in proofs.items())
     print(f"==> {failures} failed" if failures else "==> all proved", flush=True)
     return int(failures > 0)
 
 
-def _prove(name: str, prove: Callable[[], list[str]]) -> bool:
-    """Print what a proof found; returns whether it failed."""
+def _holds(name: str, prove: Callable[[], list[str]]) -> bool:
+    """Print what a proof found; returns whether it holds."""
     try:
         for fact in prove():
             print(f"ok    {fact}", flush=True)
     except (ProofError, EngineError) as error:
         print(f"FAIL  {name}: {error}", flush=True)
-        return True
-    return False
+        return False
+    return True
 
 
-def _fits(engine: Engine, image: str) -> bool:
+def _fits(engine: Engine, image: str) -> list[str]:
     over = engine.size(image) - (engine.size(BASE) if engine.has_image(BASE) else 0)
-    fits = over <= _MOST[image]
-    said = f"{image}: {over / 1e6:.0f} MB over its base, at most {_MOST[image] / 1e6:.0f}"
-    print(f"{'ok   ' if fits else 'FAIL '} {said}", flush=True)
-    return fits
+    said = f"{over / 1e6:.0f} MB over its base, at most {_MOST[image] / 1e6:.0f}"
+    must(over <= _MOST[image], said)
+    return [said]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,32 +11,11 @@ from pathlib import Path
 
 import pytest
 from container_engine import Container, Engine, EngineError, find_engine
-from image_proofs import WAYS, Proof, ProofError
+from container_ways import WAYS
+from image_proofs import Proof
+from server_facts import ProofError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "verify_images.py"
-#: Answers as an engine would, and writes down what it was asked for.
-FAKE = """#!/bin/sh
-echo "$@" >> "$ENGINE_LOG"
-: > oom  # as podman's monitor does
-case "$1" in
-  info) exit "${ENGINE_INFO:-0}" ;;
-  image) echo 100 ;;
-  inspect) echo "\\"2026-01-02T03:04:05.678901234Z\\"" ;;
-  pwd) pwd ;;
-  run|rm) exit "${ENGINE_RUN:-0}" ;;
-  exec) cat > /dev/null; echo "$ENGINE_EXEC" ;;
-esac
-"""
-
-
-@pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    program = tmp_path / "podman"
-    program.write_text(FAKE)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("ENGINE_LOG", str(tmp_path / "log"))
-    return Engine("podman")
 
 
 def test_without_an_engine_it_says_what_it_needs(tmp_path: Path) -> None:
@@ -71,6 +49,18 @@ def test_a_container_is_removed_whatever_happens(engine: Engine, tmp_path: Path)
     started, removed = (tmp_path / "log").read_text().splitlines()
     assert started == f"run --detach --name {container.name} --read-only image"
     assert removed == f"rm --force --volumes {container.name}"
+
+
+def test_a_container_that_does_not_end_is_removed_too(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_HANGS", "yes")
+    with pytest.raises(EngineError, match=r"podman run took more than 0\.5 s"):
+        engine.attend("image", ["--read-only"], "serve", timeout_s=0.5)
+    started, removed = (tmp_path / "log").read_text().splitlines()
+    name = re.fullmatch("run --name ([a-z0-9-]+) --read-only image serve", started)
+    assert name is not None
+    assert removed == f"rm --force --volumes {name[1]}"
 
 
 def test_an_engine_that_fails_is_told_with_its_words(
@@ -128,3 +118,33 @@ def test_every_way_is_hardened(engine: Engine, tmp_path: Path, way: object) -> N
     asked = (tmp_path / "log").read_text()
     assert re.search("--read-only .*--cap-drop ALL .*no-new-privileges .*--pids-limit", asked)
     assert ("--cap-add" in asked) == (chosen.tier == "A")
+
+
+@pytest.mark.parametrize(
+    ("said", "proved"),
+    [
+        ("t[own-uid-a] PASSED\nt[b-no-landlock] PASSED\n==== 2 passed, 1 xfailed in 1s ====", True),
+        ("t[own-uid-a] PASSED\n==== 1 passed in 1s ====", False),
+        (
+            "t[own-uid-a] PASSED\nt[no-landlock-a] PASSED\nt[no-landlock-b] SKIPPED\n"
+            "==== 2 passed, 1 skipped in 1s ====",
+            False,
+        ),
+        ("==== no tests ran in 1s ====", False),
+    ],
+    ids=["made", "a set-up left out", "skipped", "nothing"],
+)
+def test_the_hostile_suite_counts_where_each_set_up_was_made(
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    proved: bool,
+) -> None:
+    monkeypatch.setenv("ENGINE_SAID", said)
+    proof = Proof(engine, "image", WAYS[-1], "suite")
+    if proved:
+        (fact,) = proof.survives_the_hostile_suite()
+        assert fact.endswith("2 passed, 1 xfailed in 1s (own-uid 1, no-landlock 1)")
+    else:
+        with pytest.raises(ProofError):
+            proof.survives_the_hostile_suite()
