@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,11 @@ FOLDER: Final = ROOT / "deploy" / "k8s"
 _NO_MANIFESTS: Final = ("kustomization.yaml", "runtime-class.yaml")
 _REDIS_URL: Final = "rediss://:{password}@redis:6379/0?ssl_ca_certs=/run/redis-ca/ca.pem"
 _READY_S: Final = 30.0
-#: What podman names the one pod that it makes of the Deployment, whatever `replicas` says.
+#: What podman makes of them, in the order in which it can be removed.
 _POD: Final = "session-server-pod-0"
 _SECRET: Final = "session-server"  # noqa: S105 - its name
+_CONFIG: Final = "redis-ca"
+_MADE: Final = (("pod", _POD), ("volume", _CONFIG), ("volume", "work"), ("secret", _SECRET))
 
 
 def prove(engine: Engine, variables: Mapping[str, str], ca: str) -> list[str]:
@@ -35,8 +38,7 @@ def prove(engine: Engine, variables: Mapping[str, str], ca: str) -> list[str]:
     token = variables["CONTAINER_AUTH_TOKEN"]
     redis_url = _REDIS_URL.format(password=variables["REDIS_PASSWORD"])
     secret = {"auth-token": token, "redis-url": redis_url}
-    objects = [_secret(_SECRET, secret), _config("redis-ca", {"ca.pem": ca})]
-    with _played(engine, objects) as server:
+    with _played(engine, secret, _config(_CONFIG, {"ca.pem": ca})) as server:
         took = _until_ready(server)
         sandbox = server.request("GET", "/info", token=token).body["sandbox"]
         body = {"code": "artifacts.save('played', 6 * 7); artifacts.load('played')"}
@@ -46,27 +48,52 @@ def prove(engine: Engine, variables: Mapping[str, str], ca: str) -> list[str]:
     return [f"podman kube play deploy/k8s: ready after {took:.1f} s, tier {sandbox['tier']}"]
 
 
+def manifests() -> list[str]:
+    """Return what is in the files, made to fit one machine.
+
+    Podman publishes the port of each replica, on all addresses: here it is one, on loopback.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    changes = {
+        "replicas: 2": "replicas: 1",
+        "containerPort: 8080": f"containerPort: 8080, hostIP: 127.0.0.1, hostPort: {port}",
+    }
+    files = sorted(path for path in FOLDER.glob("*.yaml") if path.name not in _NO_MANIFESTS)
+    texts = [file.read_text() for file in files]
+    for old, new in changes.items():
+        if sum(old in text for text in texts) != 1:
+            raise EngineError(f"deploy/k8s has no {old!r} any more")
+        texts = [text.replace(old, new) for text in texts]
+    return texts
+
+
 @contextlib.contextmanager
-def _played(engine: Engine, objects: list[dict[str, Any]]) -> Iterator[Container]:
-    manifests = sorted(path for path in FOLDER.glob("*.yaml") if path.name not in _NO_MANIFESTS)
-    texts = [json.dumps(each) for each in objects] + [path.read_text() for path in manifests]
-    _refuse_what_is_there(engine)
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write("\n---\n".join(texts))
-        file.flush()
-        try:
-            engine.must("kube", "play", "--network", _network(engine), file.name)
-            yield Container(engine, f"{_POD}-session-server")
-        finally:
-            engine.run("kube", "down", file.name)
-            engine.run("secret", "rm", _SECRET)
-
-
-def _refuse_what_is_there(engine: Engine) -> None:
-    """Keep away from the pod and the secret of somebody else. Raises EngineError."""
-    for kind, name in (("pod", _POD), ("secret", _SECRET)):
+def _played(
+    engine: Engine, secret: Mapping[str, str], config: Mapping[str, Any]
+) -> Iterator[Container]:
+    for kind, name in _MADE:
         if engine.run(kind, "inspect", name).exit_code == 0:
             raise EngineError(f"podman has a {kind} {name}: remove it (podman {kind} rm {name})")
+    try:
+        _make_secret(engine, secret)
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write("\n---\n".join([json.dumps(config), *manifests()]))
+            file.flush()
+            engine.must("kube", "play", "--network", _network(engine), file.name)
+        yield Container(engine, f"{_POD}-session-server")
+    finally:
+        # `kube down` leaves a pod that did not start, and its volumes.
+        for kind, name in _MADE:
+            engine.run(kind, "rm", *(["--force"] if kind == "pod" else []), name)
+
+
+def _make_secret(engine: Engine, values: Mapping[str, str]) -> None:
+    """Make it as all versions of podman read it; 4.3 cannot read a Secret that it has played."""
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    made = engine.run("secret", "create", _SECRET, "-", stdin=json.dumps(data))
+    if made.exit_code != 0:
+        raise EngineError(f"podman secret create: {made.stderr}")
 
 
 def _network(engine: Engine) -> str:
@@ -87,11 +114,6 @@ def _until_ready(server: Container) -> float:
                 return time.monotonic() - began
         time.sleep(0.1)
     raise EngineError(f"the played server is not ready: {said}\n{server.logs()}")
-
-
-def _secret(name: str, values: Mapping[str, str]) -> dict[str, Any]:
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
 
 
 def _config(name: str, data: Mapping[str, str]) -> dict[str, Any]:
