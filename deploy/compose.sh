@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Starts, ends and follows deploy/compose.yaml: compose.sh up|down|logs. Secrets that are missing are
-# made once, at random, and stay: deploy/.env and deploy/secrets, which git ignores.
+# made once, at random, and stay: deploy/.env and deploy/secrets, which git ignores. `compose.sh
+# secrets` makes them and starts nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 compose() {
-    if docker compose version >/dev/null 2>&1; then
+    # A client without its daemon is no engine.
+    if docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
         docker compose --file compose.yaml "$@"
     elif command -v podman-compose >/dev/null; then
         podman-compose --file compose.yaml "$@"
@@ -61,10 +63,11 @@ up)
     make_secrets
     compose up --detach
     ;;
+secrets) make_secrets ;;
 down) compose down ;;
 logs) compose logs --follow ;;
 *)
-    echo "usage: compose.sh up|down|logs" >&2
+    echo "usage: compose.sh up|down|logs|secrets" >&2
     exit 2
     ;;
 esac

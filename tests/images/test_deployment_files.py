@@ -56,6 +56,13 @@ def test_images_have_one_base_and_need_no_buildkit(path: Path) -> None:
     assert not any("--mount" in line or "<<" in "".join(line) for line in words)
 
 
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_images_are_made_of_packages_and_of_the_repository_alone(path: Path) -> None:
+    steps = re.sub(r"\\\n", " ", path.read_text()).splitlines()
+    assert not any(step.startswith("ADD ") for step in steps)
+    assert not any("://" in step for step in steps if step.startswith("RUN "))
+
+
 def add_needs(requirement: Requirement, found: set[str]) -> None:
     """Add what pip installs for a requirement there, and is not in ``found``, with its extras."""
     for each in map(Requirement, importlib.metadata.requires(requirement.name) or ()):
@@ -151,3 +158,24 @@ def test_tools_never_reach_metadata_or_private_addresses(address: str) -> None:
     for block in blocks:
         if wanted in ipaddress.ip_network(block["cidr"]):
             assert any(wanted in ipaddress.ip_network(each) for each in block["except"])
+
+
+def test_the_secrets_of_compose_are_made_once_and_the_password_is_no_part_of_them(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "compose.sh"
+    shutil.copy(ROOT / "deploy" / "compose.sh", script)
+    check(script, "secrets")
+    env = tmp_path / ".env"
+    made = dict(line.split("=", 1) for line in env.read_text().splitlines())
+    assert {name: len(value) for name, value in made.items()} == {
+        "CONTAINER_AUTH_TOKEN": 64,
+        "REDIS_PASSWORD": 64,
+    }
+    folder = tmp_path / "secrets"
+    assert (env.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
+    files = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(files) == {"ca.pem", "redis.key", "redis.pem", "users.acl"}
+    assert not any(made["REDIS_PASSWORD"] in text for text in files.values())
+    check(script, "secrets")
+    assert files == {path.name: path.read_text() for path in folder.iterdir()}
