@@ -14,7 +14,7 @@ compose() {
     elif command -v docker-compose >/dev/null; then
         docker-compose --file compose.yaml "$@"
     else
-        echo "this needs docker with compose, or podman with podman-compose (from PyPI)" >&2
+        echo "this needs docker with compose, or podman with podman-compose (Debian's or from PyPI)" >&2
         exit 2
     fi
 }
@@ -64,10 +64,10 @@ up)
     compose up --detach
     ;;
 secrets) make_secrets ;;
-down) compose down ;;
+down) compose "$@" ;;
 logs) compose logs --follow ;;
 *)
-    echo "usage: compose.sh up|down|logs|secrets" >&2
+    echo "usage: compose.sh up|down [--volumes]|logs|secrets" >&2
     exit 2
     ;;
 esac

@@ -110,6 +110,17 @@ class Engine:
         finally:
             self.run("rm", "--force", "--volumes", name)
 
+    def service(self, project: str, name: str) -> str:
+        """Return the id of the container that runs a service of compose. Raises EngineError."""
+        labels = {"project": project, "service": name}
+        wanted = [
+            f"--filter=label=com.docker.compose.{key}={value}" for key, value in labels.items()
+        ]
+        found = self.must("ps", "--quiet", *wanted).split()
+        if not found:
+            raise EngineError(f"no container runs the service {name} of {project}")
+        return found[0]
+
     @contextlib.contextmanager
     def container(self, image: str, options: Sequence[str]) -> Iterator[Container]:
         """Start a container, and remove it in the end."""

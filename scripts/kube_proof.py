@@ -27,18 +27,20 @@ _CONFIG: Final = "redis-ca"
 _MADE: Final = (("pod", _POD), ("volume", _CONFIG), ("volume", "work"), ("secret", _SECRET))
 
 
-def prove(engine: Engine, variables: Mapping[str, str], ca: str) -> list[str]:
+def prove(engine: Engine, redis: str, variables: Mapping[str, str], ca: str) -> list[str]:
     """Play the manifests and return what was found. Raises EngineError.
 
     Args:
         engine: podman.
+        redis: the container of compose that runs Redis.
         variables: those of deploy/.env.
         ca: the certificate that the Redis of compose is known by.
     """
     token = variables["CONTAINER_AUTH_TOKEN"]
     redis_url = _REDIS_URL.format(password=variables["REDIS_PASSWORD"])
     secret = {"auth-token": token, "redis-url": redis_url}
-    with _played(engine, secret, _config(_CONFIG, {"ca.pem": ca})) as server:
+    objects = [json.dumps(_config(_CONFIG, {"ca.pem": ca})), *manifests()]
+    with _played(engine, _network(engine, redis), secret, objects) as server:
         took = _until_ready(server)
         sandbox = server.request("GET", "/info", token=token).body["sandbox"]
         body = {"code": "artifacts.save('played', 6 * 7); artifacts.load('played')"}
@@ -70,7 +72,7 @@ def manifests() -> list[str]:
 
 @contextlib.contextmanager
 def _played(
-    engine: Engine, secret: Mapping[str, str], config: Mapping[str, Any]
+    engine: Engine, network: str, secret: Mapping[str, str], objects: list[str]
 ) -> Iterator[Container]:
     for kind, name in _MADE:
         if engine.run(kind, "inspect", name).exit_code == 0:
@@ -78,9 +80,9 @@ def _played(
     try:
         _make_secret(engine, secret)
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-            file.write("\n---\n".join([json.dumps(config), *manifests()]))
+            file.write("\n---\n".join(objects))
             file.flush()
-            engine.must("kube", "play", "--network", _network(engine), file.name)
+            engine.must("kube", "play", "--network", network, file.name)
         yield Container(engine, f"{_POD}-session-server")
     finally:
         # `kube down` leaves a pod that did not start, and its volumes.
@@ -96,11 +98,9 @@ def _make_secret(engine: Engine, values: Mapping[str, str]) -> None:
         raise EngineError(f"podman secret create: {made.stderr}")
 
 
-def _network(engine: Engine) -> str:
-    """Return the network that the Redis of compose is in."""
-    label = "label=com.docker.compose.service=redis"
-    redis = engine.must("ps", "--quiet", "--filter", label).splitlines()[0]
-    found = engine.must("inspect", "--format", "{{json .NetworkSettings.Networks}}", redis)
+def _network(engine: Engine, container: str) -> str:
+    """Return the network that a container is in."""
+    found = engine.must("inspect", "--format", "{{json .NetworkSettings.Networks}}", container)
     return str(next(iter(json.loads(found))))
 
 

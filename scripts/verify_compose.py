@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,15 +33,13 @@ STAND_INS: Final = {
     "docker.io/library/redis:7-alpine": "redis.Dockerfile",
     "docker.io/library/haproxy:3.2-alpine": "haproxy.Dockerfile",
 }
+PROJECT: Final = "py-code-mode-proof"
 _READY_S: Final = 60.0
 _DRIVERS: Final = 8
 _BEFORE_S: Final = 5.0
 _AFTER_S: Final = 10.0
 #: How long the proxy may take to see that a replica is gone: two checks, one second apart.
 _NOTICE_S: Final = 3.0
-_RUNS: Final = (
-    "deploy/compose.yaml runs, and this would kill a part of it; first: make compose-down"
-)
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -48,30 +48,59 @@ def main(environ: Mapping[str, str]) -> int:
     if engine is None:
         sys.stderr.write("verify-compose needs docker or podman, and found neither at work\n")
         return 2
-    if replica(engine):
-        sys.stderr.write(f"verify-compose: {_RUNS}\n")
+    port = int(environ.get("PROXY_PORT") or 8080)
+    if not is_free(port):
+        sys.stderr.write(f"verify-compose: port {port} is in use; set PROXY_PORT to another\n")
         return 2
+    compose = Compose({**environ, "COMPOSE_PROJECT_NAME": PROJECT, "PROXY_PORT": str(port)})
     try:
         if environ.get("STAND_INS") == "1":
             make_stand_ins(engine, shlex.split(environ.get("BUILD_OPTIONS", "")))
-        subprocess.run([DEPLOY / "compose.sh", "up"], check=True, capture_output=True)  # noqa: S603
-        proxy = Proxy(int(environ.get("PROXY_PORT") or 8080), variables()["CONTAINER_AUTH_TOKEN"])
+        compose.must("up")
+        proxy = Proxy(port, variables()["CONTAINER_AUTH_TOKEN"])
         await_both(proxy)
         failed = report(lose_one(engine, proxy), proxy)
         play(engine)
-    except (EngineError, subprocess.CalledProcessError) as error:
-        sys.stderr.write(f"verify-compose: {error} {getattr(error, 'stderr', '') or ''}\n")
+    except EngineError as error:
+        sys.stderr.write(f"verify-compose: {error}\n")
         return 1
     else:
         return failed
     finally:
-        subprocess.run([DEPLOY / "compose.sh", "down"], check=False, capture_output=True)  # noqa: S603
+        compose.run("down", "--volumes")
 
 
-def replica(engine: Engine) -> str:
-    """Return the id of the replica that is to die, empty where it does not run."""
-    service = "label=com.docker.compose.service=session-1"
-    return engine.must("ps", "--quiet", "--filter", service).partition("\n")[0]
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """deploy/compose.yaml as a project of its own, beside one that is in use."""
+
+    environ: Mapping[str, str]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run compose.sh and wait for it."""
+        return subprocess.run(  # noqa: S603 - our own script
+            [DEPLOY / "compose.sh", *arguments],
+            env=self.environ,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    def must(self, *arguments: str) -> None:
+        """Run what has to succeed. Raises EngineError."""
+        ended = self.run(*arguments)
+        if ended.returncode != 0:
+            said = (ended.stderr or ended.stdout)[-2000:]
+            raise EngineError(f"compose.sh {arguments[0]} ended with {ended.returncode}: {said}")
+
+
+def is_free(port: int) -> bool:
+    """Say whether nobody listens there on loopback: it would be taken for the proxy."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def make_stand_ins(engine: Engine, options: list[str]) -> None:
@@ -95,7 +124,8 @@ def play(engine: Engine) -> None:
         print(f"==> {engine.name} plays no manifests of Kubernetes: not proved here", flush=True)
         return
     ca = (DEPLOY / "secrets" / "ca.pem").read_text()
-    for fact in kube_proof.prove(engine, variables(), ca):
+    redis = engine.service(PROJECT, "redis")
+    for fact in kube_proof.prove(engine, redis, variables(), ca):
         print(f"ok    {fact}", flush=True)
 
 
@@ -121,7 +151,7 @@ def lose_one(engine: Engine, proxy: Proxy) -> Ledger:
     for thread in threads:
         thread.start()
     time.sleep(_BEFORE_S)
-    engine.must("kill", replica(engine))
+    engine.must("kill", engine.service(PROJECT, "session-1"))
     ledger.settled_at = time.monotonic() + _NOTICE_S
     print(f"==> killed session-1 while {_DRIVERS} clients worked", flush=True)
     time.sleep(_AFTER_S)

@@ -19,7 +19,7 @@ echo "$@" >> "$ENGINE_LOG"
 case "$1" in
   info) exit "${ENGINE_INFO:-0}" ;;
   image) echo 100 ;;
-  inspect) echo "\\"2026-01-02T03:04:05.678901234Z\\"" ;;
+  inspect) echo "$ENGINE_INSPECT" ;;
   pwd) pwd ;;
   ps) echo "$ENGINE_PS" ;;
   pod|secret) exit "${ENGINE_THERE:-0}" ;;
@@ -35,5 +35,6 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     program.write_text(FAKE)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("ENGINE_INSPECT", '"2026-01-02T03:04:05.678901234Z"')
     monkeypatch.setenv("ENGINE_LOG", str(tmp_path / "log"))
     return Engine("podman")
