@@ -16,6 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import py_code_mode
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted(ROOT.glob("examples/**/Dockerfile*"))
 COMPOSE = ROOT / "deploy" / "compose.yaml"
@@ -179,3 +181,11 @@ def test_the_secrets_of_compose_are_made_once_and_the_password_is_no_part_of_the
     assert not any(made["REDIS_PASSWORD"] in text for text in files.values())
     check(script, "secrets")
     assert files == {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_images_and_manifests_name_the_version_that_is_in_them(path: Path) -> None:
+    assert f"ARG VERSION={py_code_mode.__version__}\n" in path.read_text()
+    kustomization = ROOT / "deploy" / "k8s" / "kustomization.yaml"
+    (image,) = yaml.safe_load(kustomization.read_text())["images"]
+    assert image["newTag"] == py_code_mode.__version__
