@@ -24,6 +24,7 @@ import msgpack
 
 from py_code_mode_guest import interrupts, packages
 from py_code_mode_guest.replies import Places, Reply
+from py_code_mode_guest.sending import Frames
 from py_code_mode_guest.wire import HEADER, MAX_CALLS, pack, pack_call
 
 _CHUNK: Final = 256 * 1024
@@ -43,7 +44,8 @@ class Channel:
         self._ext_hook = ext_hook
         self._places = Places(MAX_CALLS)
         self._received = bytearray()
-        self._send_lock = threading.Lock()
+        self._frames = Frames(self._send)
+        self.send_lock = self._frames.lock
         self._lock = threading.Lock()  # guards everything below
         self._leader: Reply | None = None
         self._followers: set[Reply] = set()
@@ -56,11 +58,8 @@ class Channel:
         self._watching: dict[asyncio.AbstractEventLoop, int] = {}
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send one frame. Invariant: an interrupt never tears a frame."""
-        pieces = [pack(message)] if message["type"] != "call" else pack_call(message)
-        with interrupts.shield(), self._send_lock:
-            for piece in pieces:
-                self._send(piece)
+        """Send one frame, whole."""
+        self._frames.send([pack(message)] if message["type"] != "call" else pack_call(message))
 
     def next_command(self) -> dict[str, Any]:
         """Wait for the host's next ``open`` or ``run``; ends the process when the host is gone."""

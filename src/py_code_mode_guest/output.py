@@ -24,11 +24,16 @@ _GATHER_CHARS: Final = 32 * 1024
 
 
 class Outlet:
-    """The way out of one run: two streams and the displays, each with ``max_bytes`` of room."""
+    """The way out of one run: two streams and the displays, each with ``max_bytes`` of room.
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+    ``lock`` is the one that ``send`` takes, where it takes one.
+    """
+
+    def __init__(
+        self, send: Callable[[dict[str, Any]], None], lock: threading.RLock | None = None
+    ) -> None:
         self._send = send
-        self._lock = threading.RLock()
+        self._lock = lock or threading.RLock()
         self._left: dict[str, int] = {}
         self._parts: list[list[str]] = []  # [stream, text] in the order of writing
         self._gathered = 0

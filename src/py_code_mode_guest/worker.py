@@ -80,7 +80,7 @@ class Guest:
         self._channel = Channel(sock, ext_hook)
         if grants is not None:
             _connect_by(self._channel, grants)
-        self._outlet = Outlet(self._channel.send)
+        self._outlet = Outlet(self._channel.send, self._channel.send_lock)
         self._interpreter = Interpreter(self._outlet)
         self._reserve = Reserve()
         self._prepare_modules()
