@@ -255,7 +255,9 @@ async def test_what_fills_the_disk_is_ended(
     installer = PackageInstaller(cache, environ={}, max_mb=5)
     await fails(installer, "one", "it takes more than 5 MB")
     assert_nothing_was_left(cache)
-    pretend(monkeypatch, tmp_path / "uv", "exec head -c 9000000 /dev/zero > $TMPDIR/x")
+    # At once and far out: nothing that the watch would see first. Limits are set as it starts.
+    script = "sleep 0.2; exec dd if=/dev/zero of=$TMPDIR/x bs=1 count=1 seek=9000000"
+    pretend(monkeypatch, tmp_path / "uv", script)
     await fails(installer, "one", "it has a file of more than 5 MB")
     assert_nothing_was_left(cache)
 
