@@ -46,7 +46,7 @@ class Channel:
         self._received = bytearray()
         self._frames = Frames(self._send)
         self.send_lock = self._frames.lock
-        self._lock = threading.Lock()  # guards everything below
+        self._lock = threading.RLock()  # guards everything below; what is finalised may call
         self._leader: Reply | None = None
         self._followers: set[Reply] = set()
         self._calls: dict[int, Reply] = {}
@@ -59,7 +59,10 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one frame, whole."""
-        self._frames.send([pack(message)] if message["type"] != "call" else pack_call(message))
+        if message["type"] == "call":
+            self._frames.send_one_of_many(pack_call(message))
+        else:
+            self._frames.send([pack(message)])
 
     def next_command(self) -> dict[str, Any]:
         """Wait for the host's next ``open`` or ``run``; ends the process when the host is gone."""

@@ -31,7 +31,7 @@ class Places:
     def __init__(self, count: int) -> None:
         self._free = count
         self._waiting: deque[Reply] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is finalised while it is held may call
 
     def take(self, loop: asyncio.AbstractEventLoop | None = None) -> Reply | None:
         """Take a place (None), or return what is done once there is one."""

@@ -22,18 +22,27 @@ class Frames:
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self.lock = threading.RLock()
         self._send = send
+        self._crowd = threading.RLock()
         self._pieces: deque[bytes] = deque()
-        self._sending = False
+        self._sender = 0  # the thread that sends
 
     def send(self, pieces: Sequence[bytes]) -> None:
         """Send a frame; amid another one of this thread, leave that to whoever sends the other."""
         with interrupts.shield(), self.lock:
             self._pieces += pieces
-            if self._sending:
+            if self._sender:
                 return
-            self._sending = True
+            self._sender = threading.get_ident()
             try:
                 while self._pieces:
                     self._send(self._pieces.popleft())
             finally:
-                self._sending = False
+                self._sender = 0
+
+    def send_one_of_many(self, pieces: Sequence[bytes]) -> None:
+        """As ``send``, for threads that may be many: others wait for one of them at most."""
+        if self._sender == threading.get_ident():  # a finaliser: the frame it met may not wait
+            self.send(pieces)
+            return
+        with interrupts.shield(), self._crowd:
+            self.send(pieces)

@@ -121,3 +121,70 @@ async def test_a_guest_that_stalls_with_memory_that_others_need_is_ended(
         stalled = await stalling
         assert stalled.error_type == "WorkerCrashed"
         assert pool.memory.held == 0
+
+
+LARGE_THINGS = """
+import os, threading, time, asyncio
+for number in range(3):
+    artifacts.save(f"large{number}", os.urandom(40_000_000))
+data = bytes(20_000_000)
+stop = False
+async def load(number):
+    await artifacts.load.call_async(f"large{number % 3}")
+def again_and_again(work):
+    def run():
+        while not stop:
+            try:
+                work()
+            except Exception:
+                pass
+    for _ in range(20):
+        threading.Thread(target=run, daemon=True).start()
+"""
+BUSY = {
+    "many large answers": "await asyncio.gather(*[load(number) for number in range(60)])",
+    "threads that load": "again_and_again(lambda: artifacts.load('large1'))\ntime.sleep(60)",
+    "threads that save": "again_and_again(lambda: artifacts.save('own', data))\ntime.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("code", BUSY.values(), ids=BUSY)
+async def test_what_is_interrupted_among_large_calls_keeps_its_variables(code: str) -> None:
+    async with Session(MemoryStorage(), limits=Limits(memory_mb=2000)) as session:
+        assert (await session.run(LARGE_THINGS)).error is None
+        result = await session.run(code, timeout=0.5)
+        assert (result.error_type, result.state.lost) == ("ExecutionTimeoutError", False)
+        assert (await session.run("stop = True\nlen(data)")).value == 20_000_000
+
+
+async def test_a_small_call_does_not_wait_for_all_large_answers() -> None:
+    code = """
+loaded = []
+async def load_one():
+    await load(0)
+    loaded.append(1)
+async def main():
+    loads = [asyncio.create_task(load_one()) for _ in range(30)]
+    while not loaded:
+        await asyncio.sleep(0)
+    for _ in range(3):
+        await artifacts.exists.call_async("large0")
+    seen = len(loaded)
+    await asyncio.gather(*loads)
+    return seen
+await main()
+"""
+    async with Session(MemoryStorage(), limits=Limits(memory_mb=2000)) as session:
+        assert (await session.run(LARGE_THINGS)).error is None
+        result = await session.run(code)
+        assert result.error is None, result.error
+        assert result.value < 20
+
+
+async def test_a_cleanup_may_call_after_an_interrupt(run: Run) -> None:
+    result = await run(
+        "import time\ntry:\n    time.sleep(60)\nfinally:\n    artifacts.save('partial', 7)",
+        timeout=0.3,
+    )
+    assert result.error_type == "ExecutionTimeoutError"
+    assert await run.value("artifacts.load('partial')") == 7

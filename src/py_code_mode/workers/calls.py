@@ -98,7 +98,7 @@ class Calls:
         if task.cancelled():
             # A thread may still wait for it, and would for ever.
             self._write(
-                outgoing.error_frame(call_id, InternalError("this call was ended, as its run was"))
+                outgoing.error_frame(call_id, InternalError("this call was given up, or its run"))
             )
         if not self._is_full():
             self._full(False)  # noqa: FBT003 - one word either way
@@ -113,6 +113,9 @@ class Calls:
                 answer = await self._outcome(call, turn, room)
                 if not self._writable.is_set():
                     await self._writable.wait()
+                    # What the guest has sent meanwhile is read first, or it would wait for all of
+                    # many large answers.
+                    await asyncio.sleep(0)
             status = self._reply(call.id, answer)
         finally:
             room.close()

@@ -131,6 +131,7 @@ class Worker:
             max_output_bytes=self._limits.max_output_bytes,
             send_signal=self._send_signal,
             kill=self.kill,
+            end_calls=self._calls.end,
             on_event=on_event,
         )
         if self._death.done():

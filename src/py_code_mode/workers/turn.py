@@ -38,7 +38,8 @@ class Turn:
     """Collects what a run says, and sees that it ends: deadline, interrupt, kill.
 
     At the deadline the worker gets SIGINT, again every 100 ms, which keeps the variables wherever
-    Python can stop; after ``grace_s`` it is killed.
+    Python can stop; after ``grace_s`` it is killed. The calls under way are ended at once, and no
+    later ones: what cleans up after an interrupt may call.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Turn:
         max_output_bytes: int,
         send_signal: Callable[[int], None],
         kill: Callable[[str], None],
+        end_calls: Callable[[], None],
         on_event: Callable[[Event], None] | None,
     ) -> None:
         self.id = run_id
@@ -60,6 +62,7 @@ class Turn:
         self._room = 4 * max_output_bytes
         self._send_signal = send_signal
         self._kill = kill
+        self._end_calls = end_calls
         self._on_event = on_event
         self._started = time.perf_counter()
         self._text: dict[str, list[str]] = {"stdout": [], "stderr": []}
@@ -83,7 +86,7 @@ class Turn:
     def interrupt(self) -> None:
         """Stop the run as its deadline would."""
         self._timer.cancel()
-        self._press(self._loop.time() + self._grace_s, "interrupt")
+        self._stop("interrupt")
 
     def take_output(self, parts: list[tuple[str, str]]) -> None:
         """Take printed text; a guest that sends more than it may is a violator."""
@@ -131,7 +134,12 @@ class Turn:
 
     def _expire(self) -> None:
         self._outcome.timed_out = True
-        self._press(self._loop.time() + self._grace_s, "timeout")
+        self._stop("timeout")
+
+    def _stop(self, cause: str) -> None:
+        # Large answers that nobody wants any more would keep the guest's own from us.
+        self._end_calls()
+        self._press(self._loop.time() + self._grace_s, cause)
 
     def _press(self, until: float, cause: str) -> None:
         if self.ended:
