@@ -44,12 +44,21 @@ class Recorder:
         return ""
 
 
+async def plenty_of_time() -> None:
+    """Has delivered everything."""
+
+
 async def outcome_of(
     *said: bytes, authority: Recorder | None = None, killed: str | None = None
 ) -> Outcome:
     """Run on a guest that sends ``said`` and ends; its end is told before any of it is read."""
     worker = Worker(
-        1, "folder", limits=Limits(), memory=Memory(1 << 20), send_signal=lambda _number: None
+        1,
+        "folder",
+        limits=Limits(),
+        memory=Memory(1 << 20),
+        send_signal=lambda _number: None,
+        delivered=plenty_of_time,
     )
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

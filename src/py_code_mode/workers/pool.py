@@ -186,6 +186,7 @@ class Pool:
                 limits=self._limits,
                 memory=self.memory,
                 send_signal=lambda number: zygote.signal(worker_id, number),
+                delivered=lambda: zygote.measure([]),  # answered in its turn, after the signals
             )
             self._workers[worker_id] = worker
             self._homes[worker_id] = (zygote, uid)

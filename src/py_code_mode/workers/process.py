@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from py_code_mode.errors import WorkerCrashed, WorkerStartError
@@ -42,6 +42,7 @@ class Worker:
         limits: Limits,
         memory: Memory,
         send_signal: Callable[[int], None],
+        delivered: Callable[[], Awaitable[object]],
     ) -> None:
         self.id = worker_id
         self.folder = folder
@@ -51,6 +52,7 @@ class Worker:
         self.last_answer = time.monotonic()
         self._limits = limits
         self._send_signal = send_signal
+        self._delivered = delivered
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._death: asyncio.Future[WorkerCrashed] = self._loop.create_future()
@@ -148,10 +150,19 @@ class Worker:
                     await turn.wait()
             raise
         finally:
-            self._turn = None
-            self.last_answer = time.monotonic()
             # A run's calls end with it.
             self._calls.end()
+            try:
+                await self._until_signals_are_there(turn)
+            finally:
+                self._turn = None
+                self.last_answer = time.monotonic()
+
+    async def _until_signals_are_there(self, turn: Turn) -> None:
+        """Wait for the signals that were sent to the run: one of them would meet the next."""
+        if turn.was_signalled and self.alive:
+            with contextlib.suppress(WorkerStartError):  # the zygote has gone, and they with it
+                await self._delivered()
 
     def interrupt(self) -> bool:
         """Stop the run under way; returns False where there is none."""

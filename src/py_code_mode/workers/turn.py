@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from py_code_mode.errors import WorkerCrashed
@@ -38,8 +39,8 @@ class Turn:
     """Collects what a run says, and sees that it ends: deadline, interrupt, kill.
 
     At the deadline the worker gets SIGINT, again every 100 ms, which keeps the variables wherever
-    Python can stop; after ``grace_s`` it is killed. The calls under way are ended at once, and no
-    later ones: what cleans up after an interrupt may call.
+    Python can stop; after ``grace_s`` it is killed. The calls that are under way at the second one
+    are ended, and no later ones: what cleans up after an interrupt may call.
     """
 
     def __init__(
@@ -63,12 +64,15 @@ class Turn:
         self._send_signal = send_signal
         self._kill = kill
         self._end_calls = end_calls
+        self._calls_ended = False
         self._on_event = on_event
         self._started = time.perf_counter()
         self._text: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._outcome = Outcome()
         self._waiter: asyncio.Future[None] | None = None
         self.ended = False
+        #: Whether signals were sent, which may still be on their way when it has ended.
+        self.was_signalled = False
         self._timer = self._loop.call_later(timeout_s, self._expire)
         self._deadline = self._loop.time() + timeout_s
 
@@ -86,7 +90,7 @@ class Turn:
     def interrupt(self) -> None:
         """Stop the run as its deadline would."""
         self._timer.cancel()
-        self._stop("interrupt")
+        self._press(self._loop.time() + self._grace_s, "interrupt")
 
     def take_output(self, parts: list[tuple[str, str]]) -> None:
         """Take printed text; a guest that sends more than it may is a violator."""
@@ -134,21 +138,23 @@ class Turn:
 
     def _expire(self) -> None:
         self._outcome.timed_out = True
-        self._stop("timeout")
+        self._press(self._loop.time() + self._grace_s, "timeout")
 
-    def _stop(self, cause: str) -> None:
-        # Large answers that nobody wants any more would keep the guest's own from us.
-        self._end_calls()
-        self._press(self._loop.time() + self._grace_s, cause)
-
-    def _press(self, until: float, cause: str) -> None:
+    def _press(self, until: float, cause: str, *, again: bool = False) -> None:
         if self.ended:
             return
         if self._loop.time() >= until:
             self._kill(cause)
             return
+        if again and not self._calls_ended:
+            # Large answers that nobody wants any more would keep the guest's own from us. Not
+            # before the signal is there: an error of a call must not end the run in its place.
+            self._calls_ended = True
+            self._end_calls()
+        self.was_signalled = True
         self._send_signal(signal.SIGINT)
-        self._timer = self._loop.call_later(_REPEAT_S, self._press, until, cause)
+        press = partial(self._press, until, cause, again=True)
+        self._timer = self._loop.call_later(_REPEAT_S, press)
 
     def _spend(self, size: int) -> None:
         self._room -= size
