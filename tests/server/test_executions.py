@@ -128,6 +128,22 @@ def test_an_answer_that_is_too_large_to_keep_says_what_is_missing(
     again = client.run(code, session, execution_id="big")
     assert again["state"] == first["state"]
     assert again["stdout"] == first["stdout"]
+    assert (again["value"], again["displays"], again["truncated"]) == (5, [], ["displays"])
+
+
+def test_an_answer_that_is_not_ascii_is_kept_whole(client: Client, session: str) -> None:
+    code = "text = '\U0001f600' * 250_000\nprint(text[1:])\ntext[2:]"
+    first = client.run(code, session, execution_id="wide")
+    assert first["truncated"] == []
+    assert client.run(code, session, execution_id="wide") == first
+
+
+def test_the_largest_bytes_are_kept_whole(client: Client, session: str) -> None:
+    show = "class Shown:\n    def _repr_png_(self): return data\ndisplay(Shown())"
+    code = f"data = bytes(1_000_000)\n{show}\nprint('x' * 1_000_000)\ndata"
+    first = client.run(code, session, execution_id="bytes")
+    assert first["truncated"] == []
+    assert client.run(code, session, execution_id="bytes") == first
 
 
 def test_a_stream_with_an_id_goes_on_without_its_client(

@@ -47,7 +47,8 @@ class Executions:
     def __init__(self, store: RecordStore, *, replica: str, max_output_bytes: int) -> None:
         self._store = store
         self._replica = replica
-        self._max_bytes = 4 * max_output_bytes + _REST
+        # A value, displays and two outputs, of which base64 makes a third more.
+        self._max_bytes = 16 * max_output_bytes // 3 + _REST
         self._known: dict[str, _Known] = {}
 
     async def run(
@@ -104,7 +105,7 @@ class Executions:
         except CodeModeError:
             await self._store.remove(key)  # it never ran
             raise
-        value = json.dumps({**claim, "answer": self._bounded(answer)}).encode()
+        value = _packed({**claim, "answer": self._bounded(answer)})
         try:
             await self._store.put(key, value, ttl_s=_KEPT_S)
         except CodeModeError as error:  # what ran has run, and whoever waits here is told
@@ -134,10 +135,12 @@ class Executions:
 
     def _bounded(self, answer: Answer) -> Answer:
         """Return an answer that may be recorded: without what is too large, which is told."""
-        if len(json.dumps(answer)) <= self._max_bytes:
-            return answer
-        cut = sorted({*answer["truncated"], "displays", "value"})
-        return {**answer, "displays": [], "value": None, "truncated": cut}
+        for name, nothing in (("displays", []), ("value", None)):
+            if len(_packed(answer)) <= self._max_bytes:
+                break
+            cut = sorted({*answer["truncated"], name})
+            answer = {**answer, name: nothing, "truncated": cut}
+        return answer
 
     def _ended(self, key: str, task: asyncio.Task[tuple[Answer, bool]]) -> None:
         """Forget what the store knows; after a failure the next one may try again."""
@@ -146,6 +149,11 @@ class Executions:
             self._known.pop(key, None)
         else:
             asyncio.get_running_loop().call_later(_KEPT_S, self._known.pop, key, None)
+
+
+def _packed(record: Answer) -> bytes:
+    # As UTF-8: escaped, a text that is not ASCII would be up to three times as long.
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _reused(execution_id: str) -> ExecutionIdReusedError:
