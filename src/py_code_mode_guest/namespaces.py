@@ -26,10 +26,10 @@ class Operation:
         self.__qualname__ = f"{namespace}.{self.__name__}"
         self.__doc__ = f"{self.__qualname__}{self._signature}\n\n{described['doc']}"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return _answer(self._channel.call(self._message(args, kwargs)))
 
-    async def call_async(self, *args: Any, **kwargs: Any) -> Any:
+    async def call_async(self, /, *args: Any, **kwargs: Any) -> Any:
         """As calling it, without blocking other coroutines."""
         return _answer(await self._channel.call_async(self._message(args, kwargs)))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
+import types
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, Final
@@ -47,10 +49,10 @@ class Skill:
         self._skills = skills
         self.__name__ = name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._skills.invoke(self.__name__, *args, **kwargs)
 
-    async def call_async(self, *args: Any, **kwargs: Any) -> Any:
+    async def call_async(self, /, *args: Any, **kwargs: Any) -> Any:
         """As calling it, without blocking other coroutines."""
         return await self._skills.invoke_async(self.__name__, *args, **kwargs)
 
@@ -129,9 +131,13 @@ class Skills(Namespace):
         """Execute the skill's module in a fresh namespace and return its ``run``."""
         filename = f"<skill {detail.name} v{detail.version}>"
         tracebacks.remember_source(filename, detail.source)
-        module: dict[str, Any] = {"__name__": f"skills.{detail.name}", **self._scope}
-        exec(compile(detail.source, filename, "exec", dont_inherit=True), module)  # noqa: S102
-        run = module.get("run")
+        module = types.ModuleType(f"skills.{detail.name}")
+        # Where dataclasses and type hints look for the names that annotations are made of.
+        sys.modules[module.__name__] = module
+        scope = module.__dict__
+        scope.update(self._scope)
+        exec(compile(detail.source, filename, "exec", dont_inherit=True), scope)  # noqa: S102
+        run = scope.get("run")
         if not callable(run):
             raise errors.InvalidSkillError(f"skill {detail.name!r} defines no function run(...)")
         return run  # type: ignore[no-any-return]  # callable is all that is known of it

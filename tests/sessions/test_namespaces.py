@@ -201,3 +201,27 @@ async def test_a_failing_async_skill_shows_the_call_and_its_own_lines(run: Run) 
     assert result.error is not None
     shown = [line.split('"')[1] for line in result.error.splitlines() if line.startswith("  File")]
     assert shown == ["<run 2>", "<run 2>", "<skill fails_later v1>"]
+
+
+async def test_a_skill_may_have_classes_whose_annotations_are_text(run: Run) -> None:
+    source = (
+        "from __future__ import annotations\n"
+        "import dataclasses, typing\n"
+        "@dataclasses.dataclass\n"
+        "class Point:\n"
+        "    x: int\n"
+        "    next: Point | None = None\n"
+        "def run():\n"
+        "    return [Point(1).x, sorted(typing.get_type_hints(Point))]"
+    )
+    await create(run, "annotated", source)
+    assert await run.value("skills.annotated()") == [1, ["next", "x"]]
+
+
+async def test_a_parameter_may_have_any_name(run: Run) -> None:
+    await create(run, "odd", "def run(self, name, cls):\n    return [self, name, cls]")
+    given = "self=1, name=2, cls=3"
+    code = f"skills.odd({given}), await skills.odd.call_async({given})"
+    assert await run.value(code) == [[1, 2, 3], [1, 2, 3]]
+    code = f"skills.invoke('odd', {given}), await skills.invoke_async('odd', {given})"
+    assert await run.value(code) == [[1, 2, 3], [1, 2, 3]]
