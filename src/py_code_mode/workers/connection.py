@@ -14,6 +14,8 @@ from py_code_mode.workers.memory import Memory, Movement
 _WRITE_BUFFER: Final = 1024 * 1024
 #: More than a socket's buffers hold.
 _LAST_READS: Final = 16
+#: A frame that may take more than one write.
+_LARGE: Final = 64 * 1024
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -52,7 +54,8 @@ class Connection(asyncio.BufferedProtocol):
     def write(self, frame: bytes) -> None:
         """Send a frame, unless the guest is gone."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame)
+            # A view: asyncio of Python 3.12 copies what is left of bytes with each part it sends.
+            self._transport.write(memoryview(frame) if len(frame) > _LARGE else frame)
 
     def pause(self, reason: str, *, on: bool) -> None:
         """Read nothing more for this reason, or no longer for this one."""
