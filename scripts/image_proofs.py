@@ -47,6 +47,7 @@ class Proof:
             "drains": self.drains,
             "ends while it starts": self.ends_while_it_starts,
             "refuses to start without a token": self.refuses_without_token,
+            "refuses to start with no place to keep things": self.refuses_without_place,
             "refuses to start below its tier": self.refuses_below_its_tier,
             "survives the hostile suite": self.survives_the_hostile_suite,
         }
@@ -141,6 +142,10 @@ class Proof:
             options = self.way.options(CONTAINER_AUTH_TOKEN=token)
             found.append(f"a token that is {about}: {self._refusal(options)}")
         return found
+
+    def refuses_without_place(self) -> list[str]:
+        """Neither a Redis nor a folder is named: a default would end with the container."""
+        return [f"nowhere to keep things: {self._refusal(self.way.options(STORAGE_PATH=''))}"]
 
     def refuses_below_its_tier(self) -> list[str]:
         """A seccomp profile takes Landlock away."""
