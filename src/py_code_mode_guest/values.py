@@ -52,7 +52,10 @@ def encode_argument(
             return encoder.encode(list(item), path, depth)
         blob = rich(item)
         if blob is None:
-            raise UnencodableError(f"{path} is {kind_of(item)}, which has no exact JSON form")
+            raise UnencodableError(
+                f"{path} is {kind_of(item)}, which has no exact JSON form; convert it first, with"
+                f" {_conversion(item)}"
+            )
         return msgpack.ExtType(EXT_BLOB, pack_blob(blob.media_type, blob.body))
 
     if type(value) in (str, bytes):  # one piece, of any size that fits in a frame
@@ -67,6 +70,26 @@ def encode_argument(
             f"{where} is structured data of over {MAX_STRUCTURE_BYTES:,} bytes; pass it as one"
             " text or bytes value, such as json.dumps(...)"
         ) from None
+
+
+#: Methods by which a type is known, and what makes JSON of it.
+_CONVERSIONS: Final = (
+    ("decode", "bytes(x)"),
+    ("tolist", "x.tolist()"),  # numpy's arrays and numbers, pandas' columns
+    ("isoformat", "x.isoformat()"),
+    ("_asdict", "x._asdict()"),
+    ("__dataclass_fields__", "dataclasses.asdict(x)"),
+    ("keys", "dict(x)"),
+    ("__fspath__", "str(x)"),
+    ("__float__", "float(x) or str(x)"),
+    ("__iter__", "list(x)"),
+)
+
+
+def _conversion(item: Any) -> str:
+    """Return what a model may write; asks the type alone, and runs nothing of the value's."""
+    known = set().union(*(vars(cls) for cls in type(item).__mro__))
+    return next((words for name, words in _CONVERSIONS if name in known), "str(x)")
 
 
 def is_exact(value: Any) -> bool:

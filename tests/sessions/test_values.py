@@ -143,3 +143,27 @@ async def test_many_small_displays_are_cut_and_the_session_goes_on(run: Run) -> 
     assert (result.value, result.truncated) == ("done", ["displays"])
     assert 100 < len(result.displays) <= LIMITS.max_output_bytes // 200
     assert (await run("for _ in range(3000): display('')\n1")).value == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "conversion"),
+    [
+        ("numpy.float64(1.5)", "x.tolist()"),
+        ("numpy.arange(2)", "x.tolist()"),
+        ("datetime.date(2020, 1, 1)", "x.isoformat()"),
+        ("(1, 2)", "list(x)"),
+        ("{1}", "list(x)"),
+        ("pathlib.Path('x')", "str(x)"),
+        ("object()", "str(x)"),
+    ],
+)
+async def test_what_cannot_be_saved_says_what_to_write(
+    run: Run, made: str, conversion: str
+) -> None:
+    await run("import datetime, numpy, pathlib")
+    result = await run(f"artifacts.save('values', {{'mean': {made}}})")
+    assert result.error is not None
+    assert "['mean'] is a " in result.error
+    assert result.error.endswith(f"; convert it first, with {conversion}")
+    saved = await run(f"x = {made}\nartifacts.save('values', {{'mean': {conversion}}})")
+    assert saved.error is None, saved.error
