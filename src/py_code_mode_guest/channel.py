@@ -13,21 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import select
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
-import msgpack
-
 from py_code_mode_guest import interrupts, packages
+from py_code_mode_guest.incoming import Incoming
 from py_code_mode_guest.replies import Places, Reply
 from py_code_mode_guest.sending import Frames
-from py_code_mode_guest.wire import HEADER, MAX_CALLS, pack, pack_call
+from py_code_mode_guest.wire import MAX_CALLS, pack, pack_call
 
-_CHUNK: Final = 256 * 1024
 #: How long a sender leaves the reading to somebody who may have stopped.
 _LOOK_AGAIN_MS: Final = 10
 
@@ -35,15 +33,15 @@ _LOOK_AGAIN_MS: Final = 10
 class Channel:
     """One guest's connection to the host; safe to use from any thread and event loop."""
 
-    def __init__(self, sock: socket.socket, ext_hook: Any) -> None:
+    def __init__(self, sock: socket.socket, ext_hook: Any, make_room: Callable[[], None]) -> None:
+        """``make_room`` frees what was set aside, where memory is short."""
         self._sock = sock
+        self._incoming = Incoming(sock, ext_hook, make_room)
         self._poll, self._room, self._either = select.poll(), select.poll(), select.poll()
         self._poll.register(sock, select.POLLIN)
         self._room.register(sock, select.POLLOUT)
         self._either.register(sock, select.POLLIN | select.POLLOUT)
-        self._ext_hook = ext_hook
         self._places = Places(MAX_CALLS)
-        self._received = bytearray()
         self._frames = Frames(self._send)
         self.send_lock = self._frames.lock
         self._lock = threading.RLock()  # guards everything below; what is finalised may call
@@ -222,31 +220,8 @@ class Channel:
 
     def _read(self) -> None:
         """Read what is there, and never wait: agent code may have taken it meanwhile."""
-        try:
-            data = self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            data = b""
-        if not data:
-            os._exit(0)  # the host is gone, and with it every reason to live
-        self._received += data
-        while (frame := self._next_frame()) is not None:
+        for frame in self._incoming.frames():
             self._dispatch(frame)
-
-    def _next_frame(self) -> dict[str, Any] | None:
-        received = self._received
-        if len(received) < HEADER.size:
-            return None
-        end = HEADER.size + HEADER.unpack_from(received)[0]
-        if len(received) < end:
-            return None
-        with memoryview(received)[HEADER.size : end] as body:
-            frame: dict[str, Any] = msgpack.unpackb(
-                body, ext_hook=self._ext_hook, strict_map_key=True
-            )
-        del received[:end]
-        return frame
 
     def _dispatch(self, frame: dict[str, Any]) -> None:
         if "packages" in frame:  # in the order of the frames, whoever waits for them

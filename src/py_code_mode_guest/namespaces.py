@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from py_code_mode_guest import blobs, errors
 from py_code_mode_guest.channel import Channel
+from py_code_mode_guest.incoming import LACKS_MEMORY
 from py_code_mode_guest.records import Blob, Record
 from py_code_mode_guest.values import TooLargeError, UnencodableError, encode_argument
 
@@ -97,6 +98,8 @@ class Namespace:
 
 
 def _answer(reply: dict[str, Any]) -> Any:
+    if LACKS_MEMORY in reply:
+        raise MemoryError("the answer does not fit in what this session's memory has left")
     error = reply.get("error")
     if error is None:
         return _decode(reply.get("value"))

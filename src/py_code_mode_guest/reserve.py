@@ -30,11 +30,15 @@ class Reserve:
             except (OSError, MemoryError):
                 return
 
-    def release(self) -> None:
-        """Make room: the reserve, garbage, and what the allocator has and does not use."""
+    def spend(self) -> None:
+        """Let go of the reserve, and run none of agent code's finalisers."""
         if self._held is not None:
             self._held.close()
             self._held = None
+
+    def release(self) -> None:
+        """Make room: the reserve, garbage, and what the allocator has and does not use."""
+        self.spend()
         gc.collect()
         trim = getattr(syscalls.libc(), "malloc_trim", None)
         if trim is not None:

@@ -31,6 +31,8 @@ HEADER: Final = struct.Struct("<I")
 #: Bytes from which a value is sent as it is.
 LARGE: Final = 256 * 1024
 _MARK_BYTES: Final = 16
+#: Of a megabyte, which is the default, a session whose memory is full has none.
+_FIRST_BUFFER: Final = 4096
 #: How msgpack begins a mark.
 _MARKED: Final = bytes([0xC4, _MARK_BYTES])
 
@@ -82,7 +84,7 @@ def pack_around(
 
     ``large`` is in the order of the message. Raises ValueError when the frame is too large.
     """
-    rest: bytes = msgpack.packb(message, default=default, use_bin_type=True)
+    rest: bytes = msgpack.packb(message, default=default, use_bin_type=True, buf_size=_FIRST_BUFFER)
     pieces: list[bytes] = []
     for one in large:
         before, _, rest = rest.partition(_MARKED + one.mark)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from py_code_mode_guest import errors, interrupts, refusals, tracebacks
 from py_code_mode_guest.channel import Channel
 from py_code_mode_guest.confine import Confinement, confine_worker
+from py_code_mode_guest.incoming import LACKS_MEMORY
 from py_code_mode_guest.interpreter import Interpreter
 from py_code_mode_guest.namespaces import Namespace, Operation
 from py_code_mode_guest.output import NoInput, Outlet, Stream, flush_replaced
@@ -77,12 +78,12 @@ class Guest:
     """Serves the host's frames: one ``open``, then ``run`` after ``run``."""
 
     def __init__(self, sock: socket.socket, grants: socket.socket | None = None) -> None:
-        self._channel = Channel(sock, ext_hook)
+        self._reserve = Reserve()
+        self._channel = Channel(sock, ext_hook, self._reserve.spend)
         if grants is not None:
             _connect_by(self._channel, grants)
         self._outlet = Outlet(self._channel.send, self._channel.send_lock)
         self._interpreter = Interpreter(self._outlet)
-        self._reserve = Reserve()
         self._prepare_modules()
 
     def serve(self) -> None:
@@ -93,8 +94,20 @@ class Guest:
             command = self._channel.next_command()
             if command["type"] == "open":
                 self._open(command["namespaces"])
+            elif LACKS_MEMORY in command:
+                self._channel.send(_out_of_memory(command))
             else:
-                self._channel.send(self._run(command))
+                self._answer(command)
+
+    def _answer(self, command: dict[str, Any]) -> None:
+        """Run code and answer: with what it came to, where there is memory to pack that."""
+        answer = self._run(command)
+        try:
+            self._channel.send(answer)
+        except MemoryError:
+            answer.clear()
+            self._reserve.release()
+            self._channel.send(_out_of_memory(command))
 
     def _rehearse(self) -> None:
         """Run once for nobody: the first run finds the pages copied that every run writes to."""
@@ -160,6 +173,18 @@ class Guest:
         numpy = sys.modules.get("numpy")
         if numpy is not None:  # or every session would draw the zygote's random numbers
             numpy.random.seed()
+
+
+def _out_of_memory(command: dict[str, Any]) -> dict[str, Any]:
+    text = "MemoryError: this session's memory is full; delete what you no longer need (del name)"
+    return {
+        "type": "done",
+        "id": command["id"],
+        "value": None,
+        "error": {"type": "MemoryError", "traceback": text},
+        "parts": [],
+        "truncated": [],
+    }
 
 
 def _describe(error: BaseException | None) -> dict[str, str]:
