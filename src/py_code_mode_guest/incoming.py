@@ -7,6 +7,7 @@ and what is left of it says so.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import socket
@@ -18,8 +19,9 @@ import msgpack
 from py_code_mode_guest.wire import HEADER
 
 _CHUNK: Final = 256 * 1024
-#: Of a frame that is passed over: enough for its type and its id, which come first.
-_HEAD_BYTES: Final = 64
+#: Of a frame that is passed over: enough for what comes first in it, and is wanted all the same.
+_HEAD_BYTES: Final = 1024
+_WANTED: Final = ("type", "id", "packages")
 #: In such a frame.
 LACKS_MEMORY: Final = "lacks_memory"
 
@@ -118,9 +120,12 @@ class Incoming:
 
 
 def _lacking(head: bytes) -> Frame:
-    """Return the type and the id of a frame that begins so, and that it was passed over."""
-    unpacker = msgpack.Unpacker(max_buffer_size=1024)
+    """Return what is wanted of a frame that begins so, and that it was passed over."""
+    unpacker = msgpack.Unpacker(max_buffer_size=_HEAD_BYTES)
     unpacker.feed(head)
     unpacker.read_map_header()
-    frame = {unpacker.unpack(): unpacker.unpack() for _ in range(2)}
-    return {**frame, LACKS_MEMORY: True}
+    frame: Frame = {LACKS_MEMORY: True}
+    with contextlib.suppress(msgpack.OutOfData):
+        while (name := unpacker.unpack()) in _WANTED:
+            frame[name] = unpacker.unpack()
+    return frame

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from py_code_mode.workers.outgoing import reply_frame, run_frame
 from py_code_mode_guest import incoming
 from py_code_mode_guest.incoming import Incoming
 from py_code_mode_guest.wire import pack
@@ -30,6 +31,20 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield ours, theirs
+
+
+def test_what_is_wanted_of_a_frame_that_is_passed_over_is_kept(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "bytearray", Full, raising=False)
+    ours, theirs = pair
+    taken = Incoming(ours, None, lambda: None)
+    theirs.sendall(b"".join(reply_frame(7, "x" * 5000, packages="/a/folder")))
+    theirs.sendall(run_frame(8, "1 + 1", "<run 8>", 100, packages="/other"))
+    assert list(taken.frames()) == [
+        {"type": "reply", "id": 7, "packages": "/a/folder", "lacks_memory": True},
+        {"type": "run", "id": 8, "packages": "/other", "lacks_memory": True},
+    ]
 
 
 @pytest.mark.parametrize("most", [10, 30, 200, 1000, 5000, 100_000])

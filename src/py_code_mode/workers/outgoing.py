@@ -27,8 +27,8 @@ def run_frame(
     run_id: int, code: str, name: str, max_output_bytes: int, *, packages: str | None = None
 ) -> bytes:
     """Return the frame that starts a run; ``packages`` is a folder that the guest uses from now."""
-    run = {"id": run_id, "code": code, "name": name, "max_output_bytes": max_output_bytes}
-    return pack(_message("run", run, packages))
+    run = {"code": code, "name": name, "max_output_bytes": max_output_bytes}
+    return pack(_message("run", run_id, run, packages))
 
 
 def open_frame(namespaces: Mapping[str, Any]) -> bytes:
@@ -42,8 +42,8 @@ def reply_frame(call_id: int, value: Any, *, packages: str | None = None) -> lis
     Raises ValueError when the value is too large, TypeError for one that has no form on the wire.
     """
     large = _large(value)
-    fields = {"id": call_id, "value": large[0].mark if large else value}
-    return pack_around(_message("reply", fields, packages), large, _extension)
+    answer = {"value": large[0].mark if large else value}
+    return pack_around(_message("reply", call_id, answer, packages), large, _extension)
 
 
 def error_frame(call_id: int, error: CodeModeError) -> bytes:
@@ -55,9 +55,12 @@ def error_frame(call_id: int, error: CodeModeError) -> bytes:
         return error_frame(call_id, InternalError("the answer to this call could not be sent"))
 
 
-def _message(kind: str, fields: dict[str, Any], packages: str | None) -> dict[str, Any]:
+def _message(
+    kind: str, message_id: int, rest: dict[str, Any], packages: str | None
+) -> dict[str, Any]:
+    """What is read of a frame for which a guest has no memory comes first."""
     news = {} if packages is None else {"packages": packages}
-    return {"type": kind, **fields, **news}
+    return {"type": kind, "id": message_id, **news, **rest}
 
 
 def _large(value: Any) -> list[Large]:

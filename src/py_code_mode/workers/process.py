@@ -62,10 +62,7 @@ class Worker:
         self.connection = Connection(
             memory, take=self._take_body, violated=self._violated, lost=self._lost
         )
-        self._frame_limits = FrameLimits(
-            said=4 * limits.max_output_bytes + _ANSWER_BYTES,
-            structure=max(MAX_STRUCTURE_BYTES, limits.max_output_bytes + _ANSWER_BYTES),
-        )
+        self._frame_limits = _frame_limits(limits)
         self._calls = Calls(
             limits.max_pending_calls,
             memory,
@@ -125,17 +122,7 @@ class Worker:
         on_event: Callable[[Event], None] | None = None,
     ) -> Outcome:
         """Run code to its end, of whichever kind. A cancelled caller interrupts the run first."""
-        self._runs += 1
-        self._turn = turn = Turn(
-            self._runs,
-            timeout_s=timeout_s,
-            grace_s=self._limits.interrupt_grace_s,
-            max_output_bytes=self._limits.max_output_bytes,
-            send_signal=self._send_signal,
-            kill=self.kill,
-            end_calls=self._calls.end,
-            on_event=on_event,
-        )
+        self._turn = turn = self._new_turn(timeout_s, on_event)
         if self._death.done():
             turn.fail(self._death.result())
         else:
@@ -157,6 +144,19 @@ class Worker:
             finally:
                 self._turn = None
                 self.last_answer = time.monotonic()
+
+    def _new_turn(self, timeout_s: float, on_event: Callable[[Event], None] | None) -> Turn:
+        self._runs += 1
+        return Turn(
+            self._runs,
+            timeout_s=timeout_s,
+            grace_s=self._limits.interrupt_grace_s,
+            max_output_bytes=self._limits.max_output_bytes,
+            send_signal=self._send_signal,
+            kill=self.kill,
+            end_calls=self._calls.end,
+            on_event=on_event,
+        )
 
     async def _until_signals_are_there(self, turn: Turn) -> None:
         """Wait for the signals that were sent to the run: one of them would meet the next."""
@@ -271,3 +271,11 @@ class Worker:
         if self.broker is not None:
             self.broker.close()
         self.connection.close()
+
+
+def _frame_limits(limits: Limits) -> FrameLimits:
+    answer = limits.max_output_bytes + _ANSWER_BYTES
+    return FrameLimits(
+        said=4 * limits.max_output_bytes + _ANSWER_BYTES,
+        structure=max(MAX_STRUCTURE_BYTES, answer),
+    )
