@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 import redis
 
+from py_code_mode import Session
 from py_code_mode.errors import (
     ConfigurationError,
     InvalidSkillError,
@@ -186,6 +187,17 @@ async def test_an_artifact_that_a_person_wrote_is_there(
     )
     assert await redis_storage.artifacts.get("x") == stored
     assert await redis_storage.artifacts.list() == [stored]
+
+
+async def test_a_size_that_a_person_wrote_wrong_keeps_no_session_waiting(
+    redis_storage: RedisStorage, redis_prefix: str, foreign: redis.Redis
+) -> None:
+    foreign.hset(f"{redis_prefix}:artifacts:x", mapping={"data": b"x" * 400_000, "size": "0"})
+    stored, body = await redis_storage.artifacts.read_at_most("x", 5)
+    assert (stored.size, body) == (400_000, None)
+    async with Session(redis_storage) as session:
+        run = await session.run("len(artifacts.load('x'))", timeout=5)
+    assert run.value == 400_000, run.error
 
 
 async def test_an_artifact_that_a_person_removed_is_in_nobodys_way(

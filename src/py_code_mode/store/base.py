@@ -125,7 +125,10 @@ class ArtifactStore(Protocol):
         """Return record and body, which belong together. Raises as ``get``."""
 
     async def read_at_most(self, name: str, size: int) -> tuple[StoredArtifact, bytes | None]:
-        """As ``read``; of a body of more than ``size`` bytes nothing is read, and it is None."""
+        """As ``read``; of a body of more than ``size`` bytes nothing is read, and it is None.
+
+        The record then has the size that the body has.
+        """
 
     @property
     def streams(self) -> bool:

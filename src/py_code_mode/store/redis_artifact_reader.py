@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from py_code_mode.errors import ArtifactUnavailableError
@@ -74,7 +75,11 @@ class RedisArtifactReader:
         stored, data, file = await self._found(name, at_most=size)
         if file is None or self._bodies is None:
             return stored, data
-        return stored, await self._bodies.read_at_most(file, size)
+        length = await self._bodies.size_of(file)
+        if length > size:
+            file.close()
+            return replace(stored, size=length), None
+        return stored, await self._bodies.read_all(file)
 
     async def list(self) -> Artifacts:
         """Return every record, ordered by name."""
@@ -96,7 +101,9 @@ class RedisArtifactReader:
             if stored is None:
                 raise artifact_not_found(name)
             if not file:
-                return stored, data if at_most is None or length <= at_most else None, None
+                if at_most is None or length <= at_most:
+                    return stored, data, None
+                return replace(stored, size=length), None, None  # whatever the record says
             opened = await self._bodies.open(file) if self._bodies is not None else None
             if opened is not None:
                 return stored, b"", opened

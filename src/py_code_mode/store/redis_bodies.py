@@ -94,12 +94,9 @@ class RedisBodies:
 
         return await asyncio.to_thread(read)
 
-    async def read_at_most(self, file: io.FileIO, size: int) -> bytes | None:
-        """As ``read_all``, and None where the file has more than ``size`` bytes."""
-        if await asyncio.to_thread(lambda: os.fstat(file.fileno()).st_size) <= size:
-            return await self.read_all(file)
-        file.close()
-        return None
+    async def size_of(self, file: io.FileIO) -> int:
+        """Return the bytes of an open file."""
+        return (await asyncio.to_thread(os.fstat, file.fileno())).st_size
 
     async def discard(self, name: bytes) -> None:
         """Remove a body whose record is gone; a reader that still had it looks again."""

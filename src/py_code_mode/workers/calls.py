@@ -168,7 +168,7 @@ class _Room:
     def __init__(self, memory: Memory, lock: asyncio.Lock) -> None:
         self._memory = memory
         self._lock = lock
-        self._size = 0
+        self._size: int | None = None
 
     async def take(self, size: int) -> None:
         """Wait until there is memory for an answer of ``size`` bytes; for one answer of a call."""
@@ -183,7 +183,7 @@ class _Room:
 
     def close(self) -> None:
         """Give it back."""
-        if self._size:
+        if self._size is not None:
             self._memory.give_back(self._size)
             self._lock.release()
-            self._size = 0
+            self._size = None
