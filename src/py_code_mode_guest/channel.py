@@ -57,9 +57,7 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one frame, whole."""
-        if message["type"] == "call":
-            self._frames.send_one_of_many(pack_call(message))
-        else:
+        with interrupts.shield():
             self._frames.send([pack(message)])
 
     def next_command(self) -> dict[str, Any]:
@@ -102,13 +100,17 @@ class Channel:
         return reply.frame
 
     def _begin(self, message: dict[str, Any], reply: Reply) -> int:
-        """Send a call that has a place; returns its id. One that cannot be sent gives it back."""
+        """Send a call that has a place; returns its id. One that cannot be sent gives it back.
+
+        Called shielded.
+        """
         with self._lock:
             self._next_id += 1
             call_id = self._next_id
             self._calls[call_id] = reply
         try:
-            self.send({**message, "type": "call", "id": call_id})
+            frame = pack_call({**message, "type": "call", "id": call_id})
+            self._frames.send_one_of_many(frame)
         except BaseException:
             self._calls.pop(call_id, None)
             self._give_place_back()

@@ -42,7 +42,9 @@ def pack(message: Any, default: Callable[[Any], Any] | None = None) -> bytes:
 
     ``default`` makes something of values that msgpack does not know.
     """
-    return b"".join(pack_around(message, (), default))
+    body: bytes = msgpack.packb(message, default=default, buf_size=_FIRST_BUFFER)
+    _check_size(len(body))
+    return HEADER.pack(len(body)) + body
 
 
 def pack_call(call: dict[str, Any]) -> list[bytes]:
@@ -50,6 +52,9 @@ def pack_call(call: dict[str, Any]) -> list[bytes]:
 
     Raises ValueError when the frame is too large.
     """
+    values = (*call["args"], *call["kwargs"].values())
+    if not any(type(value) is bytes and len(value) >= LARGE for value in values):
+        return [pack(call)]  # by far the most
     large: list[Large] = []
 
     def without_large(value: Any) -> Any:
@@ -84,16 +89,20 @@ def pack_around(
 
     ``large`` is in the order of the message. Raises ValueError when the frame is too large.
     """
-    rest: bytes = msgpack.packb(message, default=default, use_bin_type=True, buf_size=_FIRST_BUFFER)
+    rest: bytes = msgpack.packb(message, default=default, buf_size=_FIRST_BUFFER)
     pieces: list[bytes] = []
     for one in large:
         before, _, rest = rest.partition(_MARKED + one.mark)
         pieces += [before + one.head, one.body]
     pieces.append(rest)
     size = sum(map(len, pieces))
+    _check_size(size)
+    return [HEADER.pack(size) + pieces[0], *pieces[1:]]
+
+
+def _check_size(size: int) -> None:
     if size > MAX_FRAME_BYTES:
         raise ValueError(f"{size:,} bytes are over the frame limit of {MAX_FRAME_BYTES:,}")
-    return [HEADER.pack(size) + pieces[0], *pieces[1:]]
 
 
 def bytes_head(size: int) -> bytes:

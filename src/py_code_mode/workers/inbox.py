@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from py_code_mode.workers.frames import ViolationError
 from py_code_mode.workers.memory import LARGE, Memory, Movement
@@ -42,29 +42,39 @@ class Inbox:
         if self._movement is not None:
             return self._frame[self._filled :]
         scratch, start = self._memory.scratch, len(self._rest)
+        if not start:
+            return scratch
         scratch[:start] = self._rest
-        return memoryview(scratch)[start:]
+        return scratch[start:]
 
-    def frames(self, count: int) -> Iterator[memoryview]:
-        """Yield the body of each whole frame after ``count`` bytes went into the buffer.
+    def frames(self, count: int) -> Iterable[memoryview]:
+        """Return the body of each whole frame after ``count`` bytes went into the buffer.
 
-        A body is valid until the next one is asked for. Raises ViolationError for one over
-        the limit, as soon as it is announced.
+        A body is valid until the next one is asked for. Raises ViolationError for one over the
+        limit, as soon as it is announced.
         """
+        # By far the most are one frame: nothing before it, nothing after it.
+        if self._movement is None and not self._rest and count > HEADER.size:
+            scratch = self._memory.scratch
+            if HEADER.size + HEADER.unpack_from(scratch)[0] == count:
+                return (scratch[HEADER.size : count],)
+        return self._in_order(count)
+
+    def _in_order(self, count: int) -> Iterator[memoryview]:
         if self._movement is not None:
             self._filled += count
             if self._filled == len(self._frame):
                 yield self._frame
                 self._drop_frame()
             return
-        with memoryview(self._memory.scratch)[: len(self._rest) + count] as received:
-            at = 0
-            while (end := _end_of_frame(received, at)) <= len(received):
-                yield received[at + HEADER.size : end]
-                at = end
-            self._rest = bytes(received[at:])
-            if end - at > LARGE:
-                self._expect(end - at - HEADER.size)
+        received = self._memory.scratch[: len(self._rest) + count]
+        at = 0
+        while (end := _end_of_frame(received, at)) <= len(received):
+            yield received[at + HEADER.size : end]
+            at = end
+        self._rest = bytes(received[at:])
+        if end - at > LARGE:
+            self._expect(end - at - HEADER.size)
 
     def close(self) -> None:
         """Forget what is there, and give back the memory that it has."""

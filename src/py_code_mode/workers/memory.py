@@ -29,7 +29,7 @@ class Memory:
         #: so this may be over the limit by one frame.
         self.held = 0
         #: Where the workers receive; what is in it is used before another event is handled.
-        self.scratch = bytearray(2 * LARGE)
+        self.scratch = memoryview(bytearray(2 * LARGE))
         self._spare = bytearray()
         self._spare_used_at = 0.0
         self._max = max_bytes

@@ -42,7 +42,9 @@ def reply_frame(call_id: int, value: Any, *, packages: str | None = None) -> lis
     Raises ValueError when the value is too large, TypeError for one that has no form on the wire.
     """
     large = _large(value)
-    answer = {"value": large[0].mark if large else value}
+    if not large:  # by far the most
+        return [pack(_message("reply", call_id, {"value": value}, packages), _extension)]
+    answer = {"value": large[0].mark}
     return pack_around(_message("reply", call_id, answer, packages), large, _extension)
 
 
