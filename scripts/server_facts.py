@@ -16,8 +16,11 @@ _ORPHANS: Final = 5
 #: Prints how many there are while they run. Only the children of process 1: a jail buries its own.
 _LEAVE_ORPHANS: Final = rf"""
 children() {{ cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*(\(.*\)) \(.\) 1 .*/\1 \2/;t;d'; }}
-for i in $(seq {_ORPHANS}); do (sleep 1 &); done
-children | grep -c '^sleep '
+for i in $(seq {_ORPHANS}); do (sleep 2 &); done
+for i in $(seq 15); do
+    n=$(children | grep -c '^sleep '); [ $n = {_ORPHANS} ] && break; sleep .1
+done
+echo $n
 for i in $(seq {_BURIED_S}); do sleep 1; children | grep -Eq '^sleep | Z' || exit 0; done
 exit 1
 """
