@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 from benchmarks import redis_server, session_server
@@ -122,8 +123,11 @@ def _measure_idle_sessions(results: Results, counts: Counts, server: Server) -> 
         client.execute("1", f"idle-{i}")
     client.close()
     workers = _sessions_of(server.pid)
-    memory = [pss_of(pid) for pid in workers]
-    title = f"an idle session, PSS, {len(workers)} of them"
+    memory = []
+    for pid in workers:
+        with suppress(FileNotFoundError):  # one of the cases before has just ended
+            memory.append(pss_of(pid))
+    title = f"an idle session, PSS, {len(memory)} of them"
     results.add("server_session_memory", GROUP, title, "MB", memory)
 
 
