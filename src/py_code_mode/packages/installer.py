@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from py_code_mode.errors import InvalidDepError
 from py_code_mode.models import MIB, Program, ProgramEnd
@@ -31,14 +31,13 @@ from py_code_mode.packages.folders import (
 from py_code_mode.packages.process import Run, run_program
 from py_code_mode.packages.sources import unbuilt
 from py_code_mode.packages.specs import name_of, parse_spec
+from py_code_mode.packages.watching import watched
 from py_code_mode.text import plain, quoted
 
 log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_WATCH_S: Final = 0.25
 
 
 class PackageInstaller:
@@ -225,22 +224,14 @@ class PackageInstaller:
         written = partial(tree_size, self._folders.downloads, aside)
         limit = await _in_thread(written) + self._max_mb * MIB
         folders = (os.path.join(aside, "work"), aside, self._folders.downloads)
-        run = asyncio.ensure_future(self._run(program, folders))
-        pause_s = _WATCH_S
-        try:
-            while True:
-                await asyncio.wait({run}, timeout=pause_s)
-                started = asyncio.get_running_loop().time()
-                if await _in_thread(written) > limit:
-                    raise failed(_names(specs), f"it takes more than {self._max_mb:,} MB")
-                if run.done():
-                    return run.result()
-                # A large cache takes a while to walk through; never do only that.
-                taken_s = asyncio.get_running_loop().time() - started
-                pause_s = max(_WATCH_S, 10 * taken_s)
-        finally:
-            run.cancel()
-            await asyncio.gather(run, return_exceptions=True)
+
+        async def is_over() -> bool:
+            return await _in_thread(written) > limit
+
+        end = await watched(self._run(program, folders), is_over)
+        if end is None:
+            raise failed(_names(specs), f"it takes more than {self._max_mb:,} MB")
+        return end
 
     def _check_end(
         self, end: ProgramEnd, specs: frozenset[str], no_build: str = BUILDS_OFF

@@ -17,11 +17,11 @@ from importlib.resources import files
 from typing import Final
 
 from py_code_mode.models import MIB, Program, ProgramEnd
+from py_code_mode.packages.watching import watched
 from py_code_mode.workers.pool import Pool
 from py_code_mode.workers.process import Worker
 from py_code_mode_guest.fetch import LEAST_LANDLOCK_ABI
 
-_WATCH_S: Final = 0.25
 _PYTHON: Final = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 _FETCH: Final = (sys.executable, "-I", "-B", "-m", "py_code_mode_guest.fetch")
 _BUILD: Final = files("py_code_mode_guest").joinpath("build.py")
@@ -93,16 +93,10 @@ class BuildJail:
             max_output_bytes=max_output_bytes,
             network=False,
         )
-        run = asyncio.ensure_future(self._pool.jails.of(self._worker).run(program))
-        try:
-            while not run.done():
-                await asyncio.wait({run}, timeout=_WATCH_S)
-                if await self._is_full():
-                    return ProgramEnd(None, b"", b"", reason=f"it takes over {self._disk_mb:,} MB")
-            return run.result()
-        finally:
-            run.cancel()
-            await asyncio.gather(run, return_exceptions=True)
+        end = await watched(self._pool.jails.of(self._worker).run(program), self._is_full)
+        if end is None:
+            return ProgramEnd(None, b"", b"", reason=f"it takes over {self._disk_mb:,} MB")
+        return end
 
     async def _is_full(self) -> bool:
         sizes = await self._pool.measure([self._worker])
