@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Final
 
-from py_code_mode.cli.options import READ_BY_ALL, add_shared, variables_of
+from py_code_mode.cli.options import READ_BY_ALL, add_shared, read
 from py_code_mode.variables import DEFAULT_BASE
 
 #: Of the environment, tool files and the installer of packages get these.
@@ -20,12 +20,7 @@ _NEEDED: Final = ("mcp", "structlog")
 def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """Serve in place of this process; returns an exit code only where that fails."""
     environ = os.environ if environ is None else environ
-    parser = _parser()
-    given = parser.parse_args(arguments)
-    try:
-        options = variables_of(given, environ)
-    except ValueError as error:
-        parser.error(str(error))
+    given, options = read(_parser(), arguments, environ)
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.stderr.write(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from py_code_mode.variables import DEFAULT_BASE, seconds
@@ -51,6 +51,20 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{option}", metavar=metavar, type=read, help=_told(option))
     for option in ("json", "allow-build"):
         parser.add_argument(f"--{option}", action="store_true", help=_told(option))
+
+
+def read(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], environ: Mapping[str, str]
+) -> tuple[argparse.Namespace, dict[str, str]]:
+    """Return what is given, and the variables that the shared options stand for.
+
+    Exits with 2 for wrong use.
+    """
+    given = parser.parse_args(arguments)
+    try:
+        return given, variables_of(given, environ)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def variables_of(given: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Final
 
-from py_code_mode.cli.options import add_shared, variables_of
+from py_code_mode.cli.options import add_shared, read
 
 #: Its own options, and which variable each stands for.
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
@@ -44,12 +44,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
 
 def _read(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the options stand for. Exits with 2 for wrong use."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
-    try:
-        options = variables_of(given, environ)
-    except ValueError as error:
-        parser.error(str(error))
+    given, options = read(_parser(), arguments, environ)
     for option, (variable, _) in _OPTIONS.items():
         value = getattr(given, option)
         if value is not None:
