@@ -45,9 +45,9 @@ class SessionAuthority:
         room: MakeRoom,
     ) -> Any:
         """Do what agent code asked for. Raises CodeModeError for anything that goes wrong."""
-        caller = Caller(self._jail, self._worker.time_left, room)
         if namespace == broker.NAMESPACE and self._worker.broker is not None:
             return await self._worker.broker.call(self._session_id, operation, args, kwargs)
+        caller = Caller(self._jail, self._worker.time_left, room)
         if (namespace, operation) == ("tools", "call"):
             return await self._call_tool(args, kwargs, caller)
         return await self._services.agent.call(namespace, operation, args, kwargs, caller=caller)

@@ -9,13 +9,11 @@ from typing import Final, cast
 
 from py_code_mode.workers.frames import ViolationError
 from py_code_mode.workers.inbox import Inbox
-from py_code_mode.workers.memory import Memory, Movement
+from py_code_mode.workers.memory import LARGE, Memory, Movement
 
 _WRITE_BUFFER: Final = 1024 * 1024
 #: More than a socket's buffers hold.
 _LAST_READS: Final = 16
-#: A frame that may take more than one write.
-_LARGE: Final = 64 * 1024
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -55,7 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send a frame, unless the guest is gone."""
         if self._transport is not None and not self._transport.is_closing():
             # A view: asyncio of Python 3.12 copies what is left of bytes with each part it sends.
-            self._transport.write(memoryview(frame) if len(frame) > _LARGE else frame)
+            self._transport.write(memoryview(frame) if len(frame) > LARGE else frame)
 
     def pause(self, reason: str, *, on: bool) -> None:
         """Read nothing more for this reason, or no longer for this one."""

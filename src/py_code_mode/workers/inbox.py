@@ -21,11 +21,9 @@ class Inbox:
         self._memory = memory
         self._pause = pause
         self._rest = b""  # of what was received: the beginning of a frame
-        self._buffer = bytearray()
-        self._frame = memoryview(self._buffer)  # the large one that is coming
-        self._filled = 0
-        self._movement: Movement | None = None
-        self._request: asyncio.Future[None] | None = None
+        self._coming: _Coming | None = None  # a large frame
+        self._request: asyncio.Future[None] | None = None  # of memory for one,
+        self._wanted = 0  # which has so many bytes
 
     @property
     def is_waiting(self) -> bool:
@@ -35,12 +33,12 @@ class Inbox:
     @property
     def is_overdue(self) -> bool:
         """True where the guest has announced a large frame and does not send it."""
-        return self._movement is not None and self._movement.is_overdue
+        return self._coming is not None and self._coming.is_overdue
 
     def buffer(self) -> memoryview:
         """Return where the next bytes go."""
-        if self._movement is not None:
-            return self._frame[self._filled :]
+        if self._coming is not None:
+            return self._coming.missing
         scratch, start = self._memory.scratch, len(self._rest)
         if not start:
             return scratch
@@ -54,17 +52,16 @@ class Inbox:
         limit, as soon as it is announced.
         """
         # By far the most are one frame: nothing before it, nothing after it.
-        if self._movement is None and not self._rest and count > HEADER.size:
+        if self._coming is None and not self._rest and count > HEADER.size:
             scratch = self._memory.scratch
             if HEADER.size + HEADER.unpack_from(scratch)[0] == count:
                 return (scratch[HEADER.size : count],)
         return self._in_order(count)
 
     def _in_order(self, count: int) -> Iterator[memoryview]:
-        if self._movement is not None:
-            self._filled += count
-            if self._filled == len(self._frame):
-                yield self._frame
+        if self._coming is not None:
+            if self._coming.is_whole_with(count):
+                yield self._coming.body
                 self._drop_frame()
             return
         received = self._memory.scratch[: len(self._rest) + count]
@@ -83,8 +80,7 @@ class Inbox:
             if not self._request.cancel():
                 self._memory.give_back(self._wanted)
             self._request = None
-        if self._movement is not None:
-            self._drop_frame()
+        self._drop_frame()
 
     def _expect(self, size: int) -> None:
         """Make a buffer for a large frame, now or when there is memory for it."""
@@ -103,19 +99,39 @@ class Inbox:
             self._pause(False)  # noqa: FBT003 - one word either way
 
     def _make_frame(self) -> None:
-        self._movement = Movement(self._memory, self._wanted)
-        self._buffer = self._memory.buffer(self._wanted)
-        self._frame = memoryview(self._buffer)[: self._wanted]
-        body = self._rest[HEADER.size :]
-        self._frame[: len(body)] = body
-        self._filled, self._rest = len(body), b""
+        self._coming = _Coming(self._memory, self._wanted, self._rest[HEADER.size :])
+        self._rest = b""
 
     def _drop_frame(self) -> None:
-        if self._movement is not None:
-            self._movement.end()
-            self._memory.keep(self._buffer)
-        self._buffer = bytearray()
-        self._movement, self._frame = None, memoryview(self._buffer)
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.end()
+
+
+class _Coming(Movement):
+    """A large frame on its way in, of whose body the beginning is there."""
+
+    def __init__(self, memory: Memory, size: int, beginning: bytes) -> None:
+        super().__init__(memory, size)
+        self._buffer = memory.buffer(size)
+        self._filled = len(beginning)
+        self.body = memoryview(self._buffer)[:size]
+        self.body[: self._filled] = beginning
+
+    @property
+    def missing(self) -> memoryview:
+        """Where the next bytes go."""
+        return self.body[self._filled :]
+
+    def is_whole_with(self, count: int) -> bool:
+        """Count what went there, and tell whether that was the last of it."""
+        self._filled += count
+        return self._filled == len(self.body)
+
+    def end(self) -> None:
+        """Give the memory back, and the buffer to its next user."""
+        super().end()
+        self._memory.keep(self._buffer)
 
 
 def _end_of_frame(received: memoryview, at: int) -> int:
